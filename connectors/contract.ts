@@ -1,0 +1,154 @@
+import type { Static, TObject } from 'typebox';
+import type { Dialler } from '../network/contract.ts';
+
+/**
+ * A live connection to one endpoint. Methods throw WaybillError with a kind; none of them retries; none buffers a whole
+ * file. Paths are normalised (`schema/paths.ts`) and relative to the endpoint's root, which they cannot leave.
+ * Every method may be called concurrently; the connector multiplexes or pools.
+ */
+export interface Connector {
+  readonly capabilities: Capabilities;
+  /** Reaches the server and signs in. Throws what a transfer would throw: unauthenticated, unavailable, egress-denied ... */
+  check(signal: AbortSignal): Promise<Health>;
+  /** Facts of what is at `path`; symbolic links are followed. Throws not-found. */
+  stat(path: string, signal: AbortSignal): Promise<Entry>;
+  /** The entries of a folder, in pages, in the server's order. Throws not-found before the first page when the folder is absent. */
+  list(folder: string, options: ListOptions, signal: AbortSignal): AsyncIterable<Entry[]>;
+  /** Opens a file for positional reads. Throws not-found, or conflict when its version is not `ifMatch`, before the first byte. */
+  open(path: string, options: OpenOptions, signal: AbortSignal): Promise<Source>;
+  /** Prepares a write; nothing is visible at `path` before `commit`. Creates missing parent folders. */
+  begin(path: string, options: BeginOptions, signal: AbortSignal): Promise<Sink>;
+  /** Removes a file. Removing what is gone succeeds, so that a retried activity is safe. */
+  remove(path: string, signal: AbortSignal): Promise<void>;
+  /** Renames within the endpoint, creating the parent folder of `to`. Without `replace`, throws `exists` when `to` exists, atomically where the server can. Throws not-found. */
+  rename?(from: string, to: string, options: { replace: boolean }, signal: AbortSignal): Promise<void>;
+  /** Removes temporary files of ours older than `olderThanMs` in that folder; gives how many. */
+  sweep?(folder: string, olderThanMs: number, signal: AbortSignal): Promise<number>;
+  /** Closes every connection; pending calls end in `unavailable`. Safe twice. */
+  close(): Promise<void>;
+}
+
+/** What this endpoint can do, as data; the planner decides from it. */
+export interface Capabilities {
+  rename: boolean;
+  /** `begin(..., { replace: false })` and `rename(..., { replace: false })` are atomic on the server. */
+  atomicNoReplace: boolean;
+  /** Reads of one file that may be in flight together. */
+  readsInFlight: number;
+  /** Writes of one file that may be in flight together. */
+  writesInFlight: number;
+  /** The best size of one read or write, in bytes. */
+  blockBytes: number;
+  /** Small files worth copying at the same time over this connection. */
+  filesInFlight: number;
+  modifiedTimeKept: boolean;
+}
+
+export interface Entry {
+  path: string;
+  name: string;
+  kind: 'file' | 'folder' | 'link' | 'other';
+  /** bytes; 0 for what is not a file */
+  size: number;
+  /** ISO 8601 UTC with milliseconds (servers that know only seconds give .000Z), or null */
+  modified: string | null;
+  etag?: string;
+}
+
+/** The version of a source file: what makes it "the same file" between listing, reading and a retry. */
+export interface Version {
+  size: number;
+  modified: string | null;
+  etag?: string;
+}
+
+export interface Health {
+  /** `SSH-2.0-OpenSSH_9.2p1`, `local filesystem` ... */
+  server: string;
+  roundTripMs: number;
+  /** What an operator compares: host keys, certificate fingerprints. */
+  identity: string | null;
+}
+
+export interface ListOptions {
+  recursive: boolean;
+}
+
+export interface OpenOptions {
+  ifMatch?: Version;
+}
+
+export interface Source {
+  readonly size: number;
+  readonly version: Version;
+  /**
+   * Fills `buffer` from byte `at` on and gives how many bytes: `buffer.length`, fewer only at the end of the file, 0 past it.
+   * Up to `readsInFlight` calls may be pending.
+   */
+  read(buffer: Uint8Array, at: number, signal: AbortSignal): Promise<number>;
+  /** Safe twice. */
+  close(): Promise<void>;
+}
+
+export interface BeginOptions {
+  /** Bytes that will be written. */
+  size: number;
+  /** Names the temporary file: `.waybill-<deliveryId>.part` beside the target. The same id in a retry replaces what a killed attempt left. */
+  deliveryId: string;
+  /** false: commit throws `exists` when the target exists by then. */
+  replace: boolean;
+  /** Modified time to give the target, where the connector can. */
+  modified: string | null;
+}
+
+export interface Sink {
+  /** Where the bytes are until commit. */
+  readonly temporaryPath: string;
+  /** Settles when the server has the bytes. Up to `writesInFlight` calls may be pending. The buffer is free again when it settles. */
+  write(bytes: Uint8Array, at: number, signal: AbortSignal): Promise<void>;
+  /**
+   * Makes the temporary file durable and checks its size. Throws integrity when the server's size differs.
+   * The file is not yet visible under its name.
+   */
+  seal(signal: AbortSignal): Promise<void>;
+  /** Publishes atomically under the final name. Call after `seal`. Throws `exists` (see `replace`); the temporary file is then still there. */
+  commit(signal: AbortSignal): Promise<Entry>;
+  /** Removes the temporary file. Safe twice, and after commit does nothing. */
+  abort(): Promise<void>;
+}
+
+/** The strength of the proof that what arrived is what left; never reported higher than it is. */
+export const evidenceClasses = ['size', 'acknowledged-size', 'readback'] as const;
+export type EvidenceClass = (typeof evidenceClasses)[number];
+
+/** What a connector may use of the outside world. */
+export interface ConnectorContext {
+  dialler: Dialler;
+  /** Roots of `local` endpoints that the operator allows; `*` allows all. */
+  localRoots: readonly string[];
+  log: Log;
+}
+
+export interface Log {
+  debug(facts: Record<string, unknown>, message: string): void;
+  info(facts: Record<string, unknown>, message: string): void;
+  warn(facts: Record<string, unknown>, message: string): void;
+  error(facts: Record<string, unknown>, message: string): void;
+}
+
+/** The declaration of a connector: validation, editor completion, CLI help, docs and redaction come from it. */
+export interface ConnectorDefinition<Config extends TObject = TObject> {
+  kind: string;
+  summary: string;
+  config: Config;
+  /** Names of the secrets it understands, with what they are. */
+  secrets: Record<string, { description: string }>;
+  /** Checks what a schema cannot say (sftp: a host key, and one way to sign in). Gives messages with the field. */
+  lint?(config: Static<Config>, secretNames: readonly string[]): Array<{ field: string; message: string }>;
+  /** Opens lazily: connects on the first call. */
+  open(config: Static<Config>, secrets: Record<string, string>, context: ConnectorContext): Connector;
+}
+
+export function defineConnector<Config extends TObject>(definition: ConnectorDefinition<Config>): ConnectorDefinition<Config> {
+  return definition;
+}

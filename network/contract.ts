@@ -1,0 +1,18 @@
+import type { Socket } from 'node:net';
+import type { Dispatcher } from 'undici';
+
+/** The only way out of the process. Every address is resolved and checked by the egress guard before a packet leaves. */
+export interface Dialler {
+  /** A connected TCP socket. Throws egress-denied, unavailable (refused, unresolvable) or timeout. */
+  connect(host: string, port: number, options: { timeoutMs: number; signal?: AbortSignal }): Promise<Socket>;
+  /** An undici dispatcher behind the same guard, for webhooks and HTTP connectors. Redirects are not followed. */
+  readonly http: Dispatcher;
+  close(): Promise<void>;
+}
+
+/** Which addresses may be dialled besides public unicast ones. */
+export interface EgressPolicy {
+  loopback: boolean;
+  /** CIDRs of private ranges that the operator opened. */
+  allow: readonly string[];
+}

@@ -1,0 +1,29 @@
+import type { Prisma } from './generated/client.ts';
+
+/** The one door to PostgreSQL: see `store.ts` for the implementation. */
+export interface Store {
+  /**
+   * One interactive transaction in which row-level security shows one tenant. Never held across network I/O.
+   * `sql` runs in the same transaction. Throws unavailable when the database cannot be reached.
+   */
+  withTenant<Result>(tenantId: string, work: (tx: TenantTransaction) => Promise<Result>): Promise<Result>;
+  /** The same on a plain connection, without Prisma, for the ledger, the audit log and sign-in. */
+  sql<Result>(tenantId: string, work: (sql: Sql) => Promise<Result>): Promise<Result>;
+  /** A transaction of the system role: across tenants, for the credential index, the outbox and the sweeps. */
+  system<Result>(work: (sql: Sql) => Promise<Result>): Promise<Result>;
+  /** Calls back on each NOTIFY of the channel, and once after each reconnection. Gives the function that stops it. */
+  listen(channel: string, notify: () => void): Promise<() => Promise<void>>;
+  /** Refuses (throws) when the role could step over the wall between tenants or a table lacks it. */
+  selfCheck(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface TenantTransaction {
+  db: Prisma.TransactionClient;
+  sql: Sql;
+}
+
+/** Statements are constants with `$1` parameters, each with an explicit cast (`$1::uuid`, `$2::text[]`). */
+export interface Sql {
+  query<Row extends Record<string, unknown>>(statement: string, values?: readonly unknown[]): Promise<Row[]>;
+}
