@@ -28,23 +28,39 @@ function Location(accepts: 'file' | 'files' | 'target', description: string) {
   const shapes = [
     Type.String({ minLength: 1, maxLength: 4096 }),
     Type.Object({ endpoint: Type.String(), path: Type.String() }, { additionalProperties: false }),
-    ...(accepts === 'files' ? [Type.Object({ endpoint: Type.String(), glob: Type.String() }, { additionalProperties: false })] : []),
+    ...(accepts === 'files'
+      ? [Type.Object({ endpoint: Type.String(), glob: Type.String() }, { additionalProperties: false })]
+      : []),
   ];
   return Type.Union(shapes, { description, 'x-location': accepts });
 }
 
 const conflict = (description: string) =>
-  Type.Union([Type.Literal('fail'), Type.Literal('skip-identical'), Type.Literal('overwrite'), Type.Literal('version')], {
-    description,
-    default: 'fail',
-  });
-const exclude = Type.Array(Type.String({ minLength: 1 }), { maxItems: 100, description: 'Globs, relative to the endpoint root, of files to leave out.' });
+  Type.Union(
+    [Type.Literal('fail'), Type.Literal('skip-identical'), Type.Literal('overwrite'), Type.Literal('version')],
+    {
+      description,
+      default: 'fail',
+    },
+  );
+const exclude = Type.Array(Type.String({ minLength: 1 }), {
+  maxItems: 100,
+  description: 'Globs, relative to the endpoint root, of files to leave out.',
+});
 const onEmpty = Type.Union([Type.Literal('succeed'), Type.Literal('fail'), Type.Literal('skip')], {
   default: 'succeed',
-  description: 'What a listing without files means: the step succeeds, fails with not-found, or the steps after it in its block are skipped.',
+  description:
+    'What a listing without files means: the step succeeds, fails with not-found, or the steps after it in its block are skipped.',
 });
-const eventName = Type.String({ pattern: customEventPattern, maxLength: 100, description: 'An event name of your own, such as orders.received.' });
-const eventData = Type.Record(Type.String(), Type.Any(), { description: 'Data of the event, up to 16 KiB as JSON.', 'x-template': true });
+const eventName = Type.String({
+  pattern: customEventPattern,
+  maxLength: 100,
+  description: 'An event name of your own, such as orders.received.',
+});
+const eventData = Type.Record(Type.String(), Type.Any(), {
+  description: 'Data of the event, up to 16 KiB as JSON.',
+  'x-template': true,
+});
 const fileSet = Type.Object(
   { ref: Type.String(), count: Type.Integer(), bytes: Type.Integer() },
   { 'x-file-set': true, description: 'A reference to a listing: .count, .bytes, .first(n).' },
@@ -64,7 +80,19 @@ const patient: RetryPolicy = {
 };
 const long: TimeoutPolicy = { stallMs: 5 * minute, totalMs: 24 * hour };
 const short: TimeoutPolicy = { stallMs: minute, totalMs: 10 * minute };
-const reachErrors = ['unauthenticated', 'forbidden', 'not-found', 'invalid', 'rate-limited', 'unavailable', 'timeout', 'protocol', 'egress-denied', 'cancelled', 'internal'] as const;
+const reachErrors = [
+  'unauthenticated',
+  'forbidden',
+  'not-found',
+  'invalid',
+  'rate-limited',
+  'unavailable',
+  'timeout',
+  'protocol',
+  'egress-denied',
+  'cancelled',
+  'internal',
+] as const;
 
 export const actions: readonly ActionManifest[] = [
   {
@@ -73,7 +101,9 @@ export const actions: readonly ActionManifest[] = [
     input: Type.Object(
       {
         from: Location('files', 'What to list.'),
-        where: Type.Optional(Type.String({ 'x-expression': 'file', description: 'CEL over each `file`: path, name, size, modified.' })),
+        where: Type.Optional(
+          Type.String({ 'x-expression': 'file', description: 'CEL over each `file`: path, name, size, modified.' }),
+        ),
         exclude: Type.Optional(exclude),
         onEmpty: Type.Optional(onEmpty),
       },
@@ -93,7 +123,11 @@ export const actions: readonly ActionManifest[] = [
     input: Type.Object(
       {
         from: Location('file', 'The file to move.'),
-        to: Type.String({ minLength: 1, maxLength: 4096, description: 'The new path on the same endpoint; one that ends in / is a folder.' }),
+        to: Type.String({
+          minLength: 1,
+          maxLength: 4096,
+          description: 'The new path on the same endpoint; one that ends in / is a folder.',
+        }),
         onConflict: Type.Optional(conflict('What to do when the new path exists.')),
       },
       { additionalProperties: false },
@@ -124,30 +158,41 @@ export const actions: readonly ActionManifest[] = [
     input: Type.Object(
       {
         from: Location('files', 'A file, or a glob.'),
-        to: Location('target', 'A file, or a folder when it ends in /. A glob needs a folder; paths below the fixed part of the glob are kept.'),
+        to: Location(
+          'target',
+          'A file, or a folder when it ends in /. A glob needs a folder; paths below the fixed part of the glob are kept.',
+        ),
         then: Type.Optional(
-          Type.Union([
-            Type.Object(
-              {
-                move: Type.String({ minLength: 1, description: 'Path or folder (ends in /) on the source endpoint.' }),
-                onConflict: Type.Optional(conflict('What to do when that path exists.')),
-              },
-              { additionalProperties: false },
-            ),
-            Type.Object({ delete: Type.Literal(true) }, { additionalProperties: false }),
-          ], { description: 'What happens to the source after the delivery has committed.' }),
+          Type.Union(
+            [
+              Type.Object(
+                {
+                  move: Type.String({
+                    minLength: 1,
+                    description: 'Path or folder (ends in /) on the source endpoint.',
+                  }),
+                  onConflict: Type.Optional(conflict('What to do when that path exists.')),
+                },
+                { additionalProperties: false },
+              ),
+              Type.Object({ delete: Type.Literal(true) }, { additionalProperties: false }),
+            ],
+            { description: 'What happens to the source after the delivery has committed.' },
+          ),
         ),
         verify: Type.Optional(
           Type.Union([Type.Literal('hash'), Type.Literal('readback'), Type.Literal('size')], {
             default: 'hash',
-            description: 'hash: the strongest thing the target can say; readback: read the target again; size: the least.',
+            description:
+              'hash: the strongest thing the target can say; readback: read the target again; size: the least.',
           }),
         ),
         onConflict: Type.Optional(conflict('What to do when the target path exists.')),
         once: Type.Optional(
           Type.Union([Type.Literal('target'), Type.Literal('version'), Type.Literal('off')], {
             default: 'target',
-            description: 'What counts as the same delivery: source version and target path; source version alone; nothing.',
+            description:
+              'What counts as the same delivery: source version and target path; source version alone; nothing.',
           }),
         ),
         exclude: Type.Optional(exclude),

@@ -5,22 +5,54 @@
  * show it. `permanent` kinds are never retried by default. `scope` says what else is likely to fail with it.
  */
 export const errorKinds = {
-  unauthenticated: { permanent: true, scope: 'connection', advice: 'Check the user name, key or password of the endpoint.' },
+  unauthenticated: {
+    permanent: true,
+    scope: 'connection',
+    advice: 'Check the user name, key or password of the endpoint.',
+  },
   forbidden: { permanent: true, scope: 'file', advice: 'Ask the owner of the endpoint for the missing right.' },
   'not-found': { permanent: true, scope: 'file', advice: 'Check the path; the file may have been moved or deleted.' },
   exists: { permanent: true, scope: 'file', advice: 'Choose another target, or another onConflict.' },
-  conflict: { permanent: false, scope: 'file', advice: 'The file changed while it was used; the next attempt reads the new version.' },
+  conflict: {
+    permanent: false,
+    scope: 'file',
+    advice: 'The file changed while it was used; the next attempt reads the new version.',
+  },
   unsupported: { permanent: true, scope: 'request', advice: 'The connector cannot do this; see its capabilities.' },
   invalid: { permanent: true, scope: 'request', advice: 'Correct the named field.' },
-  integrity: { permanent: true, scope: 'file', advice: 'What arrived is not what left; nothing was published. Check the line and the source.' },
-  'rate-limited': { permanent: false, scope: 'endpoint', advice: 'The server asks for fewer requests; lower limits.concurrency.' },
-  unavailable: { permanent: false, scope: 'connection', advice: 'The server cannot be reached or refuses to answer; it is tried again.' },
+  integrity: {
+    permanent: true,
+    scope: 'file',
+    advice: 'What arrived is not what left; nothing was published. Check the line and the source.',
+  },
+  'rate-limited': {
+    permanent: false,
+    scope: 'endpoint',
+    advice: 'The server asks for fewer requests; lower limits.concurrency.',
+  },
+  unavailable: {
+    permanent: false,
+    scope: 'connection',
+    advice: 'The server cannot be reached or refuses to answer; it is tried again.',
+  },
   timeout: { permanent: false, scope: 'connection', advice: 'No byte and no answer for too long; it is tried again.' },
   'disk-full': { permanent: false, scope: 'endpoint', advice: 'Free space at the target.' },
   quota: { permanent: false, scope: 'endpoint', advice: 'Raise the quota at the target.' },
-  cancelled: { permanent: true, scope: 'request', advice: 'Somebody cancelled the run; start it again when it should go on.' },
-  'egress-denied': { permanent: true, scope: 'endpoint', advice: 'The address is not allowed by the egress guard; ask the operator to open it.' },
-  protocol: { permanent: false, scope: 'connection', advice: 'The server broke its protocol; it is tried again. If it persists, report the server.' },
+  cancelled: {
+    permanent: true,
+    scope: 'request',
+    advice: 'Somebody cancelled the run; start it again when it should go on.',
+  },
+  'egress-denied': {
+    permanent: true,
+    scope: 'endpoint',
+    advice: 'The address is not allowed by the egress guard; ask the operator to open it.',
+  },
+  protocol: {
+    permanent: false,
+    scope: 'connection',
+    advice: 'The server broke its protocol; it is tried again. If it persists, report the server.',
+  },
   internal: { permanent: false, scope: 'request', advice: 'A fault in Waybill; report it with the error id.' },
 } as const satisfies Record<string, { permanent: boolean; scope: ErrorScope; advice: string }>;
 
@@ -41,7 +73,7 @@ export interface ErrorContext {
 export class WaybillError extends Error {
   override readonly name = 'WaybillError';
   readonly kind: ErrorKind;
-  readonly context: Omit<ErrorContext, 'cause'>;
+  readonly context: ErrorContext;
 
   constructor(kind: ErrorKind, message: string, context: ErrorContext = {}) {
     const { cause, ...facts } = context;
@@ -62,6 +94,7 @@ export class WaybillError extends Error {
 /** The error as a WaybillError: itself, or an `internal` one (or `cancelled` for an AbortError) that keeps it as cause. */
 export function asWaybillError(error: unknown): WaybillError {
   if (error instanceof WaybillError) return error;
-  if (error instanceof Error && error.name === 'AbortError') return new WaybillError('cancelled', 'cancelled', { cause: error });
+  if (error instanceof Error && error.name === 'AbortError')
+    return new WaybillError('cancelled', 'cancelled', { cause: error });
   return new WaybillError('internal', error instanceof Error ? error.message : String(error), { cause: error });
 }

@@ -7,8 +7,35 @@ export const identifierPattern = '^[a-z][A-Za-z0-9_]{0,62}$';
 
 /** Words an identifier cannot be: the roots of the scope, and the reserved words of CEL. */
 export const reservedIdentifiers: readonly string[] = [
-  'inputs', 'vars', 'trigger', 'run', 'steps', 'error', 'true', 'false', 'null', 'in', 'as', 'break', 'const', 'continue', 'else', 'for',
-  'function', 'if', 'import', 'let', 'loop', 'package', 'namespace', 'return', 'var', 'void', 'while', 'constructor', 'prototype',
+  'inputs',
+  'vars',
+  'trigger',
+  'run',
+  'steps',
+  'error',
+  'true',
+  'false',
+  'null',
+  'in',
+  'as',
+  'break',
+  'const',
+  'continue',
+  'else',
+  'for',
+  'function',
+  'if',
+  'import',
+  'let',
+  'loop',
+  'package',
+  'namespace',
+  'return',
+  'var',
+  'void',
+  'while',
+  'constructor',
+  'prototype',
 ];
 
 /**

@@ -16,7 +16,8 @@ export function normalisePath(path: string): string {
   if (!path.isWellFormed()) throw invalidPath(path, 'is not valid Unicode');
   const segments = path.split('/').filter((segment) => segment !== '');
   for (const segment of segments) {
-    if (segment === '.' || segment === '..') throw invalidPath(path, `holds a "${segment}" segment; a path cannot leave the endpoint's root`);
+    if (segment === '.' || segment === '..')
+      throw invalidPath(path, `holds a "${segment}" segment; a path cannot leave the endpoint's root`);
     if (utf8Bytes(segment) > maxNameBytes) throw invalidPath(path, `holds a name of more than ${maxNameBytes} bytes`);
   }
   const normal = `/${segments.join('/')}${path.endsWith('/') && segments.length > 0 ? '/' : ''}`;

@@ -117,7 +117,15 @@ export interface RunFacts {
 export const runStatuses = ['starting', 'running', 'succeeded', 'partial', 'failed', 'cancelled', 'refused'] as const;
 export type RunStatus = (typeof runStatuses)[number];
 export const deliveryStates = [
-  'planned', 'copying', 'verified', 'published', 'settled', 'held', 'failed', 'skipped', 'cancelled',
+  'planned',
+  'copying',
+  'verified',
+  'published',
+  'settled',
+  'held',
+  'failed',
+  'skipped',
+  'cancelled',
 ] as const;
 export type DeliveryState = (typeof deliveryStates)[number];
 export const transferStatuses = ['running', 'succeeded', 'failed', 'cancelled'] as const;

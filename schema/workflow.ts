@@ -1,3 +1,5 @@
+import type { RetryPolicy } from './plan.ts';
+
 /** What the API, the worker and the interpreter agree on about Temporal. */
 export const taskQueues = {
   /** The interpreter and its short activities. */
@@ -12,6 +14,13 @@ export const taskQueues = {
 export interface RunArguments {
   tenantId: string;
   runId: string;
+}
+
+/** The second argument of each of a run's activities: the activity itself decides how long to wait before its next attempt. */
+export interface CallTerms {
+  retry: RetryPolicy;
+  /** No byte and no answer for so long. */
+  stallMs: number;
 }
 
 /** Workflow id of a run: it begins with the tenant, from which the payload codec will pick the key. */

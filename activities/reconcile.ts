@@ -1,0 +1,74 @@
+import { type Client, WorkflowNotFoundError } from '@temporalio/client';
+import type { Log } from '../connectors/contract.ts';
+import type { Store } from '../prisma/contract.ts';
+import { releaseExpiredClaims } from '../prisma/ledger.ts';
+import { unfinishedRuns } from '../prisma/runs.ts';
+import type { Failure } from '../schema/plan.ts';
+import { finishRun } from './run.ts';
+
+/** A run younger than this is left alone: its workflow may be about to start. */
+const graceMs = 30_000;
+const runsPerRound = 500;
+const idempotencyKeyHours = 24;
+
+export interface ReconcileDependencies {
+  store: Store;
+  temporal: Client;
+  log: Log;
+}
+
+/**
+ * Closes runs whose workflow has ended without saying so (Terminate in Temporal's UI, a reset server) or was never
+ * started. Runs once a minute, so nothing that was closed outside stays open for longer.
+ */
+export async function reconcileRuns({ store, temporal, log }: ReconcileDependencies): Promise<{ closed: number }> {
+  const open = await store.system((sql) => unfinishedRuns(sql, graceMs, runsPerRound));
+  let closed = 0;
+  for (const { tenantId, runId, workflowId } of open) {
+    const error = await closedOutside(temporal, workflowId);
+    if (error === null) continue;
+    await finishRun(store, {
+      tenantId,
+      runId,
+      status: error.kind === 'cancelled' ? 'cancelled' : 'failed',
+      error,
+      outputs: null,
+    });
+    log.warn({ tenantId, runId, reason: error.message }, 'closed a run that had ended outside');
+    closed++;
+  }
+  return { closed };
+}
+
+/** Frees what expired: claims of dead workers, answers kept for idempotency keys. */
+export async function sweep({ store }: ReconcileDependencies): Promise<void> {
+  await store.system(async (sql) => {
+    await releaseExpiredClaims(sql);
+    await sql.query(`delete from idempotency_key where created_at < now() - make_interval(hours => $1::int)`, [
+      idempotencyKeyHours,
+    ]);
+  });
+}
+
+/** Why the run is over, or null while its workflow goes on. */
+async function closedOutside(temporal: Client, workflowId: string): Promise<Failure | null> {
+  const failure = (kind: Failure['kind'], message: string): Failure => ({
+    kind,
+    message,
+    step: null,
+    endpoint: null,
+    path: null,
+  });
+  try {
+    const { status } = await temporal.workflow.getHandle(workflowId).describe();
+    if (status.name === 'RUNNING' || status.name === 'CONTINUED_AS_NEW') return null;
+    if (status.name === 'TERMINATED')
+      return failure('cancelled', 'the run was terminated in Temporal; finally steps did not run');
+    if (status.name === 'CANCELLED') return failure('cancelled', 'the run was cancelled before it began');
+    return failure('internal', `the workflow ended as ${status.name} without closing the run`);
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError)
+      return failure('internal', 'Temporal does not know the run: it was never started, or its history is gone');
+    throw error;
+  }
+}

@@ -1,0 +1,48 @@
+/** What one request may ask for. Each refusal names its limit. */
+export const limits = {
+  /** Bytes of a request body. */
+  bodyBytes: 2 * 1024 * 1024,
+  /** Milliseconds to receive a request, headers and body. */
+  receiveTimeoutMs: 30_000,
+  /** Nesting of fields. */
+  depth: 15,
+  aliases: 30,
+  directives: 30,
+  /** Lexical tokens of a document. */
+  tokens: 2_000,
+  /** Cost of an operation, as `extensions.cost` counts it. */
+  cost: 10_000,
+  /** What a connection costs besides its rows: one read of the database. */
+  connectionCost: 10,
+  pageDefault: 20,
+  pageMost: 100,
+  /** Characters of a cursor. */
+  cursorLength: 512,
+  /** Reads of the database that one request has under way together. */
+  readsTogether: 4,
+  /** Subscriptions of one API key that are open together, per process. */
+  subscriptionsPerKey: 20,
+  /** Milliseconds between two looks at a run that is watched. */
+  watchIntervalMs: 500,
+  /** Milliseconds after which a watcher's key is verified again. */
+  watchAuthorisedMs: 60_000,
+  /** Rows looked at for one page of a search by glob; the page says whether there are more. */
+  globRows: 10_000,
+  /** Rows read together in a search by glob. */
+  globBatch: 1_000,
+  /** Bytes of a run's inputs as JSON. */
+  inputsBytes: 256 * 1024,
+  idempotencyKeyLength: 200,
+  /** Deliveries that one retry of failed files takes. */
+  retryDeliveries: 50_000,
+  documents: 1_000,
+  secretBytes: 64 * 1024,
+  reasonLength: 1_000,
+  /** Milliseconds that Temporal has to take a request. */
+  temporalTimeoutMs: 5_000,
+  /** Milliseconds that the check of an endpoint may take. */
+  checkTimeoutMs: 15_000,
+  /** Milliseconds that a probe of /ready may take, and for which its answer is given again. */
+  readyTimeoutMs: 2_000,
+  readyRememberedMs: 1_000,
+} as const;

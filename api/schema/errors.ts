@@ -1,0 +1,133 @@
+import type { ObjectRef } from '@pothos/core';
+import type { Diagnostic } from '../../schema/diagnostics.ts';
+import { asWaybillError, errorKinds, type ErrorKind, type WaybillError } from '../../schema/errors.ts';
+import { builder } from './builder.ts';
+import { DiagnosticType, FailureType } from './types.ts';
+
+/** A refusal that the caller is meant to read: data of a mutation's answer, not an entry of `errors`. */
+export interface UserError {
+  refusal: Refusal;
+  code: string;
+  message: string;
+  path: string[] | null;
+  diagnostics: Diagnostic[];
+}
+
+const UserErrorInterface = builder.interfaceRef<UserError>('UserError').implement({
+  fields: (t) => ({
+    code: t.exposeString('code', { description: 'Stable, for programs.' }),
+    message: t.exposeString('message', { description: 'For people.' }),
+    path: t.exposeStringList('path', { nullable: true, description: 'The part of the input that is meant.' }),
+    docsUrl: t.string({ resolve: ({ code }) => docsUrl(code) }),
+    retryable: t.boolean({
+      description: 'The same request may succeed later.',
+      resolve: ({ refusal }) => refusal === 'UnavailableError',
+    }),
+  }),
+});
+
+const refusals = {
+  NotFoundError: refusal('NotFoundError'),
+  InvalidInputError: builder.objectRef<UserError>('InvalidInputError').implement({
+    interfaces: [UserErrorInterface],
+    fields: (t) => ({ diagnostics: t.expose('diagnostics', { type: [DiagnosticType] }) }),
+  }),
+  ForbiddenError: refusal('ForbiddenError'),
+  ConflictError: refusal('ConflictError', 'IDEMPOTENCY_KEY_CONFLICT, or a state that does not allow the operation.'),
+  UnavailableError: refusal('UnavailableError'),
+};
+type Refusal = keyof typeof refusals;
+
+function refusal(name: 'NotFoundError' | 'ForbiddenError' | 'ConflictError' | 'UnavailableError', description?: string) {
+  const options = description === undefined ? {} : { description };
+  return builder.objectRef<UserError>(name).implement({ ...options, interfaces: [UserErrorInterface] });
+}
+
+const refusalOfKind: Partial<Record<ErrorKind, { refusal: Refusal; code: string }>> = {
+  'not-found': { refusal: 'NotFoundError', code: 'NOT_FOUND' },
+  invalid: { refusal: 'InvalidInputError', code: 'INVALID_INPUT' },
+  forbidden: { refusal: 'ForbiddenError', code: 'FORBIDDEN' },
+  conflict: { refusal: 'ConflictError', code: 'CONFLICT' },
+  exists: { refusal: 'ConflictError', code: 'CONFLICT' },
+  unavailable: { refusal: 'UnavailableError', code: 'UNAVAILABLE' },
+  timeout: { refusal: 'UnavailableError', code: 'UNAVAILABLE' },
+};
+
+/** The union of a mutation's payload and what it may refuse with. */
+export function resultUnion<Payload extends object>(
+  name: string,
+  payload: ObjectRef<never, Payload, Payload>,
+  mayRefuseWith: Refusal[],
+) {
+  return builder.unionType(name, {
+    types: [payload, ...mayRefuseWith.map((refusal) => refusals[refusal])] as never,
+    resolveType: (value: object) => ('refusal' in value ? (value as UserError).refusal : payload.name) as never,
+  }) as unknown as ObjectRef<never, Payload | UserError, Payload | UserError>;
+}
+
+/** The payload, or the refusal that a thrown WaybillError means; what is no refusal is thrown on, to be masked. */
+export async function asResult<Payload>(work: () => Promise<Payload>): Promise<Payload | UserError> {
+  try {
+    return await work();
+  } catch (thrown) {
+    const refused = refusalOf(asWaybillError(thrown));
+    if (refused === undefined) throw thrown;
+    return refused;
+  }
+}
+
+/** The answer to a credential without the permission: for `unauthorizedResolver` of a mutation. */
+export function forbidden(): UserError {
+  return {
+    refusal: 'ForbiddenError',
+    code: 'FORBIDDEN',
+    message: 'The credential may not do this.',
+    path: null,
+    diagnostics: [],
+  };
+}
+
+/** What the caller reads of an error, or undefined when it is none of theirs. */
+export function refusalOf(error: WaybillError): UserError | undefined {
+  const known = refusalOfKind[error.kind];
+  if (known === undefined) return undefined;
+  const { code, field, diagnostics } = error.context;
+  return {
+    refusal: known.refusal,
+    code: typeof code === 'string' ? code : known.code,
+    message: error.message,
+    path: typeof field === 'string' ? ['input', ...field.split('.')] : null,
+    diagnostics: Array.isArray(diagnostics) ? (diagnostics as Diagnostic[]) : [],
+  };
+}
+
+/** Place of a code in the error catalogue. */
+export function docsUrl(code: string): string {
+  return `docs/errors.md#${code.toLowerCase().replaceAll('_', '-')}`;
+}
+
+DiagnosticType.implement({
+  fields: (t) => ({
+    code: t.exposeString('code'),
+    severity: t.exposeString('severity'),
+    message: t.exposeString('message'),
+    file: t.exposeString('file'),
+    line: t.exposeInt('line'),
+    column: t.exposeInt('column'),
+    endLine: t.exposeInt('endLine'),
+    endColumn: t.exposeInt('endColumn'),
+    suggestion: t.exposeString('suggestion', { nullable: true }),
+    docsUrl: t.exposeString('docsUrl'),
+  }),
+});
+
+FailureType.implement({
+  fields: (t) => ({
+    kind: t.exposeString('kind'),
+    message: t.exposeString('message'),
+    advice: t.string({ resolve: ({ kind }) => errorKinds[kind]?.advice ?? errorKinds.internal.advice }),
+    step: t.exposeString('step', { nullable: true }),
+    endpoint: t.exposeString('endpoint', { nullable: true }),
+    path: t.exposeString('path', { nullable: true }),
+  }),
+});

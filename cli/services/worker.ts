@@ -1,0 +1,147 @@
+import { fileURLToPath } from 'node:url';
+import { Client, Connection, ScheduleAlreadyRunning, ScheduleOverlapPolicy } from '@temporalio/client';
+import { bundleWorkflowCode, NativeConnection, Worker } from '@temporalio/worker';
+import { createEndpointPool } from '../../activities/endpoints.ts';
+import { createRunActivities, createTransferActivities } from '../../activities/index.ts';
+import { createSystemActivities } from '../../activities/system.ts';
+import type { ConnectorContext, Log } from '../../connectors/contract.ts';
+import type { ConnectorRegistry } from '../../connectors/registry.ts';
+import type { SecretBox } from '../../identity/secrets.ts';
+import type { Store } from '../../prisma/contract.ts';
+import { taskQueues } from '../../schema/workflow.ts';
+
+/** Transfer activities of one worker process at a time; each holds at most a ring of buffers per file in flight. */
+const transfersAtOnce = 16;
+const runTasksAtOnce = 100;
+/** What a stopping worker leaves its activities to come to a safe place. */
+const shutdownGraceMs = 10_000;
+/** With the default of 60 s an activity would see a cancellation after 20 s or more. */
+const heartbeatThrottleMs = 1_000;
+
+export interface WorkerDependencies {
+  store: Store;
+  registry: ConnectorRegistry;
+  secretBox: SecretBox;
+  connectorContext: ConnectorContext;
+  temporalAddress: string;
+  namespace: string;
+  webhookRetryDelaysMs: readonly number[];
+  log: Log;
+}
+
+export interface RunningWorker {
+  /** Settles when the worker has stopped; rejects when it stopped by a fault. */
+  readonly done: Promise<void>;
+  /** Stops polling, lets activities come to a safe place, closes every connection. */
+  stop(): Promise<void>;
+}
+
+/** Starts the three workers of a process: runs, transfers, system. Settles when they poll. */
+export async function startWorker(dependencies: WorkerDependencies): Promise<RunningWorker> {
+  const { temporalAddress, namespace, store, log } = dependencies;
+  const [runBundle, systemBundle] = await Promise.all([bundle('run.ts'), bundle('system.ts')]);
+  const connection = await NativeConnection.connect({ address: temporalAddress });
+  const clientConnection = await Connection.connect({ address: temporalAddress });
+  const temporal = new Client({ connection: clientConnection, namespace });
+  const endpoints = createEndpointPool(dependencies);
+  const common = {
+    connection,
+    namespace,
+    shutdownGraceTime: shutdownGraceMs,
+    maxHeartbeatThrottleInterval: heartbeatThrottleMs,
+    defaultHeartbeatThrottleInterval: heartbeatThrottleMs,
+  };
+  const workers = await Promise.all([
+    Worker.create({
+      ...common,
+      taskQueue: taskQueues.runs,
+      workflowBundle: runBundle,
+      activities: createRunActivities({ ...dependencies, endpoints }),
+      maxConcurrentActivityTaskExecutions: runTasksAtOnce,
+    }),
+    Worker.create({
+      ...common,
+      taskQueue: taskQueues.transfers,
+      activities: createTransferActivities({ ...dependencies, endpoints }),
+      maxConcurrentActivityTaskExecutions: transfersAtOnce,
+    }),
+    Worker.create({
+      ...common,
+      taskQueue: taskQueues.system,
+      workflowBundle: systemBundle,
+      activities: createSystemActivities({ ...dependencies, dialler: dependencies.connectorContext.dialler, temporal }),
+    }),
+  ]);
+  const running = workers.map((worker) => worker.run());
+  const stopRelay = await relayOutbox(store, temporal, log);
+  await ensureReconcileSchedule(temporal);
+  const done = Promise.all(running).finally(async () => {
+    await stopRelay();
+    await endpoints.close();
+    await clientConnection.close();
+    await connection.close();
+  });
+  return {
+    done: done.then(() => undefined),
+    async stop() {
+      for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
+      await done;
+    },
+  };
+}
+
+/** Wakes the outbox workflow after each commit that left a message there. Many commits in a row make few signals. */
+async function relayOutbox(store: Store, temporal: Client, log: Log): Promise<() => Promise<void>> {
+  let signalling = false;
+  let again = false;
+  const wake = async (): Promise<void> => {
+    again = true;
+    if (signalling) return;
+    signalling = true;
+    try {
+      while (again) {
+        again = false;
+        await temporal.workflow.signalWithStart('outbox', {
+          workflowId: 'waybill/outbox',
+          taskQueue: taskQueues.system,
+          signal: 'wake',
+        });
+      }
+    } catch (error) {
+      // The reconcile schedule wakes the outbox once a minute, so a lost signal costs time and no message.
+      log.warn({ error: error instanceof Error ? error.message : String(error) }, 'could not wake the outbox');
+    } finally {
+      signalling = false;
+    }
+  };
+  return store.listen('outbox', () => void wake());
+}
+
+async function ensureReconcileSchedule(temporal: Client): Promise<void> {
+  try {
+    await temporal.schedule.create({
+      scheduleId: 'waybill/reconcile',
+      spec: { intervals: [{ every: '1 minute' }] },
+      policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '1 minute' },
+      action: {
+        type: 'startWorkflow',
+        workflowType: 'reconcile',
+        workflowId: 'waybill/reconcile',
+        taskQueue: taskQueues.system,
+      },
+    });
+  } catch (error) {
+    if (!(error instanceof ScheduleAlreadyRunning)) throw error;
+  }
+}
+
+function bundle(file: string) {
+  // Run from the clone the workflows are TypeScript, in the npm package JavaScript: as this file is.
+  const extension = import.meta.url.endsWith('.ts') ? file : file.replace(/\.ts$/, '.js');
+  return bundleWorkflowCode({
+    workflowsPath: fileURLToPath(new URL(`../../workflows/${extension}`, import.meta.url)),
+    logger: quiet,
+  });
+}
+
+const quiet = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} };

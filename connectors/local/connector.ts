@@ -1,0 +1,99 @@
+import { constants } from 'node:fs';
+import { open, rename, stat, unlink } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { throwIfCancelled } from '../../network/cancellation.ts';
+import { WaybillError } from '../../schema/errors.ts';
+import type { Capabilities, Connector, ConnectorContext, Health, OpenOptions, Source } from '../contract.ts';
+import { isSameVersion } from '../temporary.ts';
+import { naming } from './failures.ts';
+import { entryOf, listFolder, sweepFolder } from './listing.ts';
+import { publishNew } from './publish.ts';
+import { Root, syncFolder } from './root.ts';
+import { beginSink } from './sink.ts';
+import { LocalSource } from './source.ts';
+
+const capabilities: Capabilities = {
+  rename: true,
+  atomicNoReplace: true,
+  readsInFlight: 4,
+  writesInFlight: 4,
+  blockBytes: 1024 * 1024,
+  filesInFlight: 16,
+  modifiedTimeKept: true,
+};
+
+/** Opens nothing yet: the root is resolved and checked on the first call. */
+export function openLocal(rootPath: string, context: ConnectorContext): Connector {
+  const root = new Root(rootPath, context.localRoots);
+  return {
+    capabilities,
+    check: (signal) => check(root, signal),
+    stat: async (path, signal) => {
+      throwIfCancelled(signal);
+      const real = await root.existing(path);
+      return naming('stat', path, async () => entryOf(path, await stat(real)));
+    },
+    list: (folder, options, signal) => listFolder(root, folder, options, context.log, signal),
+    open: (path, options, signal) => openSource(root, path, options, signal),
+    begin: (path, options, signal) => beginSink(root, path, options, signal),
+    remove: (path, signal) => remove(root, path, signal),
+    rename: (from, to, options, signal) => move(root, from, to, options.replace, signal),
+    sweep: (folder, olderThanMs, signal) => sweepFolder(root, folder, olderThanMs, signal),
+    close: async () => {},
+  };
+}
+
+async function check(root: Root, signal: AbortSignal): Promise<Health> {
+  throwIfCancelled(signal);
+  const startedAt = performance.now();
+  await root.real();
+  return { server: 'local filesystem', roundTripMs: Math.round(performance.now() - startedAt), identity: null };
+}
+
+async function openSource(root: Root, path: string, options: OpenOptions, signal: AbortSignal): Promise<Source> {
+  throwIfCancelled(signal);
+  const real = await root.existing(path);
+  // Without O_NONBLOCK, opening a named pipe would wait for its writer for ever.
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+  const handle = await naming('opening', path, () => open(real, flags));
+  try {
+    const facts = await handle.stat();
+    if (!facts.isFile()) throw new WaybillError('invalid', `${path}: is not a file`, { operation: 'opening', path });
+    const { size, modified } = entryOf(path, facts);
+    if (options.ifMatch && !isSameVersion({ size, modified }, options.ifMatch)) {
+      throw new WaybillError('conflict', `${path}: changed since it was listed`, { operation: 'opening', path });
+    }
+    return new LocalSource(path, handle, { size, modified });
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+async function remove(root: Root, path: string, signal: AbortSignal): Promise<void> {
+  throwIfCancelled(signal);
+  try {
+    const real = await root.entry(path);
+    await naming('removing', path, () => unlink(real));
+    await naming('removing', path, () => syncFolder(dirname(real)));
+  } catch (error) {
+    if (!(error instanceof WaybillError) || error.kind !== 'not-found') throw error;
+  }
+}
+
+async function move(root: Root, from: string, to: string, replace: boolean, signal: AbortSignal): Promise<void> {
+  throwIfCancelled(signal);
+  const realFrom = await root.entry(from);
+  // Looked at before folders are made for `to`: a move of nothing leaves no empty folder behind.
+  await naming('renaming', from, async () => refuseFolder(from, await stat(realFrom)));
+  const realTo = await root.entryToWrite(to);
+  if (realFrom === realTo) return;
+  if (replace) await naming('renaming', to, () => rename(realFrom, realTo));
+  else await naming('renaming', to, () => publishNew(realFrom, realTo));
+  await naming('renaming', to, () => syncFolder(dirname(realTo)));
+  if (dirname(realFrom) !== dirname(realTo)) await naming('renaming', from, () => syncFolder(dirname(realFrom)));
+}
+
+function refuseFolder(path: string, facts: { isDirectory(): boolean }): void {
+  if (facts.isDirectory()) throw new WaybillError('invalid', `${path}: is a folder; only files are renamed`, { path });
+}

@@ -1,0 +1,128 @@
+import { mkdir, open, realpath, stat } from 'node:fs/promises';
+import { isAbsolute, join, sep } from 'node:path';
+import { WaybillError } from '../../schema/errors.ts';
+import { baseName, normalisePath, parentFolder } from '../../schema/paths.ts';
+import { hasCode, localError } from './failures.ts';
+
+/**
+ * The folder that an endpoint may touch. Every path is resolved through its symbolic links before use, and what is then
+ * used is the resolved path, so that a link inside the root cannot lead out of it.
+ */
+export class Root {
+  readonly #root: string;
+  readonly #allowed: readonly string[];
+  #real: string | undefined;
+
+  constructor(root: string, allowed: readonly string[]) {
+    this.#root = root;
+    this.#allowed = allowed;
+  }
+
+  /** The real path of the root. Throws not-found when it is absent, forbidden when the operator does not allow it. */
+  async real(): Promise<string> {
+    this.#real ??= await findRoot(this.#root, this.#allowed);
+    return this.#real;
+  }
+
+  /** The real path of what is at `path`, links followed. Throws not-found, or forbidden when it lies outside the root. */
+  async existing(path: string): Promise<string> {
+    const root = await this.real();
+    const real = await realpath(join(root, withoutEndSlash(path))).catch((error) => {
+      throw localError(error, 'resolving', path);
+    });
+    if (!isWithin(real, root)) throw outside(path);
+    return real;
+  }
+
+  /** Where an entry of that name is or would be: its folder resolved, its own name not followed. Throws not-found when the folder is absent. */
+  async entry(path: string): Promise<string> {
+    const plain = withoutEndSlash(path);
+    if (plain === '/') throw new WaybillError('invalid', '/: is the root of the endpoint', { path });
+    return join(await this.existing(parentFolder(plain)), baseName(plain));
+  }
+
+  /** As `entry`, and makes the missing folders above it, durably. */
+  async entryToWrite(path: string): Promise<string> {
+    try {
+      return await this.entry(path);
+    } catch (error) {
+      if (!(error instanceof WaybillError) || error.kind !== 'not-found') throw error;
+      await this.#makeFolders(parentFolder(withoutEndSlash(path)));
+      return this.entry(path);
+    }
+  }
+
+  async #makeFolders(folder: string): Promise<void> {
+    const missing: string[] = [];
+    let above = folder;
+    while (above !== '/' && !(await this.#isThere(above))) {
+      missing.unshift(baseName(above));
+      above = parentFolder(above);
+    }
+    let real = await this.existing(above);
+    for (const name of missing) {
+      const made = join(real, name);
+      await mkdir(made).catch((error) => {
+        if (!hasCode(error, 'EEXIST')) throw localError(error, 'making a folder', folder);
+      });
+      await syncFolder(real);
+      real = made;
+    }
+  }
+
+  async #isThere(path: string): Promise<boolean> {
+    try {
+      const facts = await stat(await this.existing(path));
+      if (facts.isDirectory()) return true;
+    } catch (error) {
+      if (error instanceof WaybillError && error.kind === 'not-found') return false;
+      throw localError(error, 'resolving', path);
+    }
+    throw new WaybillError('exists', `${path}: is a file where a folder is needed`, { operation: 'making a folder', path });
+  }
+}
+
+/** Makes a rename or a new name in that folder survive a power cut. */
+export async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } catch (error) {
+    // Some network filesystems cannot sync a folder; they make names durable in their own way.
+    if (!hasCode(error, 'EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'EBADF')) throw error;
+  } finally {
+    await handle.close();
+  }
+}
+
+async function findRoot(root: string, allowed: readonly string[]): Promise<string> {
+  if (!isAbsolute(root)) throw new WaybillError('invalid', `root ${JSON.stringify(root)} must be an absolute path`, { field: 'root' });
+  const real = await realpath(root).catch((error) => {
+    throw localError(error, 'opening the root', root);
+  });
+  if (!(await stat(real)).isDirectory()) {
+    throw new WaybillError('invalid', `root ${root} is not a folder`, { field: 'root' });
+  }
+  if (allowed.includes('*')) return real;
+  for (const folder of allowed) {
+    const within = await realpath(folder).catch(() => undefined);
+    if (within !== undefined && isWithin(real, within)) return real;
+  }
+  throw new WaybillError('forbidden', `root ${root} is outside the folders that the operator allows`, { field: 'root' });
+}
+
+function isWithin(path: string, folder: string): boolean {
+  return path === folder || path.startsWith(folder.endsWith(sep) ? folder : folder + sep);
+}
+
+function withoutEndSlash(path: string): string {
+  const normal = normalisePath(path);
+  return normal.length > 1 && normal.endsWith('/') ? normal.slice(0, -1) : normal;
+}
+
+function outside(path: string): WaybillError {
+  return new WaybillError('forbidden', `${path}: leads outside the root of the endpoint through a symbolic link`, {
+    operation: 'resolving',
+    path,
+  });
+}

@@ -1,0 +1,33 @@
+import { type Entry, type Version } from './contract.ts';
+import { baseName, joinPath, parentFolder } from '../schema/paths.ts';
+
+/** Files of ours that are not yet published begin like this; listings do not show them. */
+export const temporaryPrefix = '.waybill-';
+const temporarySuffix = '.part';
+
+/** `.waybill-<deliveryId>.part` beside the target: the same filesystem, so that publishing is one rename. */
+export function temporaryPath(path: string, deliveryId: string): string {
+  return joinPath(parentFolder(path), `${temporaryPrefix}${deliveryId}${temporarySuffix}`);
+}
+
+/** Whether a name is a temporary file of ours, and not merely something that begins alike. */
+export function isTemporaryName(name: string): boolean {
+  return name.startsWith(temporaryPrefix) && name.endsWith(temporarySuffix);
+}
+
+/** Whether the file is still the version that was listed. An unknown time or etag on either side is no evidence of change. */
+export function isSameVersion(actual: Version, expected: Version): boolean {
+  if (actual.size !== expected.size) return false;
+  if (actual.modified !== null && expected.modified !== null && actual.modified !== expected.modified) return false;
+  return actual.etag === undefined || expected.etag === undefined || actual.etag === expected.etag;
+}
+
+/** ISO 8601 UTC with milliseconds. */
+export function isoTime(ms: number): string {
+  return new Date(ms).toISOString();
+}
+
+/** An entry without its facts: what a listing knows of a folder or a link. */
+export function bareEntry(path: string, kind: Entry['kind'], modified: string | null): Entry {
+  return { path, name: baseName(path), kind, size: 0, modified };
+}

@@ -1,0 +1,131 @@
+import type { Failure, Json, Plan, RunStatus, TransferCounts } from '../schema/plan.ts';
+import type { Sql } from './contract.ts';
+
+/** The SQL of a run's life. Each function is one statement, or a few in the caller's transaction. */
+export interface RunRow extends Record<string, unknown> {
+  id: string;
+  status: RunStatus;
+  pipelineName: string;
+  plan: Plan;
+  versionHash: string;
+  publishedBy: string;
+  sessionId: string | null;
+  inputs: Record<string, Json>;
+  createdAt: Date;
+  retryDeliveries: string[];
+}
+
+/** The run with its version, locked until the transaction ends; undefined when there is none. */
+export async function loadRun(sql: Sql, tenantId: string, runId: string): Promise<RunRow | undefined> {
+  const [row] = await sql.query<RunRow>(
+    `select r.id, r.status, r.pipeline_name as "pipelineName", v.plan, v.hash as "versionHash", v.published_by as "publishedBy", r.session_id as "sessionId",
+            r.inputs, r.created_at as "createdAt", r.retry_deliveries as "retryDeliveries"
+       from run r join pipeline_version v on v.tenant_id = r.tenant_id and v.id = r.version_id
+      where r.tenant_id = $1::uuid and r.id = $2::uuid
+        for update of r`,
+    [tenantId, runId],
+  );
+  return row;
+}
+
+/** Opens the run's own concurrent session and marks the run as running. */
+export async function openRun(
+  sql: Sql,
+  tenantId: string,
+  runId: string,
+  session: { principalId: string; applicationId: number; lifetimeMs: number },
+): Promise<string> {
+  const [row] = await sql.query<{ id: string }>(
+    `with opened as (
+       insert into session (tenant_id, principal_id, application_id, kind, expires_at)
+       values ($1::uuid, $3::uuid, $4::int, 'concurrent', now() + make_interval(secs => $5::float8 / 1000))
+       returning id)
+     update run set status = 'running', started_at = now(), session_id = (select id from opened)
+      where tenant_id = $1::uuid and id = $2::uuid
+      returning session_id as id`,
+    [tenantId, runId, session.principalId, session.applicationId, session.lifetimeMs],
+  );
+  return row!.id;
+}
+
+export interface ClosedRunRow extends Record<string, unknown> {
+  sessionId: string | null;
+  principalId: string;
+  pipelineName: string;
+}
+
+/** Ends a run that has not ended yet, and its session. Gives undefined when it had ended already. */
+export async function closeRun(
+  sql: Sql,
+  tenantId: string,
+  runId: string,
+  end: { status: RunStatus; error: Failure | null; outputs: Json; counts: TransferCounts },
+): Promise<ClosedRunRow | undefined> {
+  const { files, bytes, skipped, failed } = end.counts;
+  const [row] = await sql.query<ClosedRunRow>(
+    `with ended as (
+       update run set status = $3::text, error = $4::jsonb, outputs = $5::jsonb, ended_at = now(),
+              files = $6::int, bytes = $7::bigint, skipped = $8::int, failed = $9::int
+        where tenant_id = $1::uuid and id = $2::uuid and status in ('starting', 'running')
+        returning session_id, created_by, pipeline_name),
+     closed as (
+       update session s set ended_at = now(), end_reason = 'run ended' from ended
+        where s.tenant_id = $1::uuid and s.id = ended.session_id and s.ended_at is null
+        returning s.id)
+     select ended.session_id as "sessionId", coalesce(s.principal_id, ended.created_by) as "principalId", ended.pipeline_name as "pipelineName",
+            (select count(*) from closed) as closed
+       from ended left join session s on s.tenant_id = $1::uuid and s.id = ended.session_id`,
+    [tenantId, runId, end.status, json(end.error), json(end.outputs), files, bytes, skipped, failed],
+  );
+  return row;
+}
+
+/**
+ * Plans the failed deliveries named by a retry run: for each transfer they belonged to, a new transfer of this run with
+ * one planned delivery per file, in one batch. Safe twice: the transfer's step key is unique within the run.
+ */
+export async function planRetry(
+  sql: Sql,
+  tenantId: string,
+  runId: string,
+  deliveryIds: readonly string[],
+): Promise<Array<{ transferId: string; batches: number }>> {
+  await sql.query(
+    `insert into transfer (tenant_id, run_id, step, step_key, source_endpoint, target_endpoint, options, status, planned_at, batches)
+     select distinct on (t.id) t.tenant_id, $2::uuid, t.step, 'retry/' || t.id, t.source_endpoint, t.target_endpoint, t.options, 'running', now(), 1
+       from transfer t join delivery d on d.tenant_id = t.tenant_id and d.transfer_id = t.id
+      where d.tenant_id = $1::uuid and d.id = any($3::uuid[])
+         on conflict (tenant_id, run_id, step_key) do nothing`,
+    [tenantId, runId, deliveryIds],
+  );
+  await sql.query(
+    `insert into delivery (tenant_id, transfer_id, run_id, batch, delivery_key, state, source_endpoint, source_path, source_size, source_modified, target_endpoint, target_path)
+     select d.tenant_id, t.id, $2::uuid, 0, d.delivery_key, 'planned', d.source_endpoint, d.source_path, d.source_size, d.source_modified, d.target_endpoint, d.target_path
+       from delivery d join transfer t on t.tenant_id = d.tenant_id and t.run_id = $2::uuid and t.step_key = 'retry/' || d.transfer_id
+      where d.tenant_id = $1::uuid and d.id = any($3::uuid[])
+        and not exists (select 1 from delivery n where n.tenant_id = d.tenant_id and n.transfer_id = t.id and n.source_path = d.source_path and n.target_path = d.target_path)`,
+    [tenantId, runId, deliveryIds],
+  );
+  return sql.query<{ transferId: string; batches: number }>(
+    `select id as "transferId", batches from transfer where tenant_id = $1::uuid and run_id = $2::uuid order by id`,
+    [tenantId, runId],
+  );
+}
+
+/** Runs of all tenants that should be over or under way in Temporal: older than `graceMs` and not ended. System role. */
+export async function unfinishedRuns(
+  sql: Sql,
+  graceMs: number,
+  limit: number,
+): Promise<Array<{ tenantId: string; runId: string; workflowId: string; status: RunStatus }>> {
+  return sql.query(
+    `select tenant_id as "tenantId", id as "runId", workflow_id as "workflowId", status from run
+      where status in ('starting', 'running') and created_at < now() - make_interval(secs => $1::float8 / 1000)
+      order by created_at limit $2::int`,
+    [graceMs, limit],
+  );
+}
+
+function json(value: unknown): string | null {
+  return value === null || value === undefined ? null : JSON.stringify(value);
+}

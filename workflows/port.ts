@@ -1,0 +1,48 @@
+import type { Failure, Json, RetryPolicy, TimeoutPolicy } from '../schema/plan.ts';
+
+/**
+ * All that the interpreter can do to the world. Temporal is one adapter of it (`temporalPort.ts`); a test records the
+ * calls with another. Both must settle calls in an order that the interpreter's own scheduling decides.
+ */
+export interface Port {
+  /** Calls an activity until it succeeds or gives up. Throws StepFailed. */
+  call(call: Call): Promise<Json>;
+  /** Runs work that a cancellation of the run does not reach: `finally`, and the closing of transfers. */
+  protect<Result>(work: () => Promise<Result>): Promise<Result>;
+  /** True when the history is long enough that the walk should stop at the next safe place and go on in a new one. */
+  shouldSuspend(): boolean;
+  /** Shows the night operator where the run stands. */
+  show(progress: ProgressLine[]): void;
+}
+
+export interface Call {
+  /** Name of the activity: an action (`files.move@1`) or one of our own (`transfer.batch`). */
+  activity: string;
+  queue: 'runs' | 'transfers';
+  input: Json;
+  /** "copy /out/ORD_1.csv -> landing", for Temporal's UI. */
+  summary: string;
+  retry: RetryPolicy;
+  timeout: TimeoutPolicy;
+  heartbeats: boolean;
+}
+
+export interface ProgressLine {
+  step: string;
+  state: 'running' | 'done' | 'failed' | 'skipped';
+  done: number;
+  total: number;
+  bytes: number;
+  failed: number;
+}
+
+/** A step gave up. The only error that leaves a port. */
+export class StepFailed extends Error {
+  override readonly name = 'StepFailed';
+  readonly failure: Failure;
+
+  constructor(failure: Failure) {
+    super(failure.message);
+    this.failure = failure;
+  }
+}
