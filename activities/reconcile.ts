@@ -1,14 +1,17 @@
 import { type Client, WorkflowNotFoundError } from '@temporalio/client';
 import type { Log } from '../connectors/contract.ts';
 import type { Store } from '../prisma/contract.ts';
-import { releaseExpiredClaims } from '../prisma/ledger.ts';
-import { unfinishedRuns } from '../prisma/runs.ts';
+import { openTransfers, releaseExpiredClaims } from '../prisma/ledger.ts';
+import { forgetIdempotencyKeys, unfinishedRuns } from '../prisma/runs.ts';
 import type { Failure } from '../schema/plan.ts';
 import { finishRun } from './run.ts';
+import { finishTransfer } from './transfer/finishTransfer.ts';
 
 /** A run younger than this is left alone: its workflow may be about to start. */
 const graceMs = 30_000;
-const runsPerRound = 500;
+const rowsPerRound = 500;
+/** A claim may be taken over as soon as its lease has run out; one that nobody wants is removed after so long. */
+const abandonedClaimMs = 3_600_000;
 const idempotencyKeyHours = 24;
 
 export interface ReconcileDependencies {
@@ -22,15 +25,18 @@ export interface ReconcileDependencies {
  * started. Runs once a minute, so nothing that was closed outside stays open for longer.
  */
 export async function reconcileRuns({ store, temporal, log }: ReconcileDependencies): Promise<{ closed: number }> {
-  const open = await store.system((sql) => unfinishedRuns(sql, graceMs, runsPerRound));
+  const unfinished = await store.system((sql) => unfinishedRuns(sql, graceMs, rowsPerRound));
   let closed = 0;
-  for (const { tenantId, runId, workflowId } of open) {
+  for (const { tenantId, runId, workflowId } of unfinished) {
     const error = await closedOutside(temporal, workflowId);
     if (error === null) continue;
+    const open = await store.sql(tenantId, (sql) => openTransfers(sql, tenantId, runId));
+    const status = error.kind === 'cancelled' ? 'cancelled' : 'failed';
+    for (const transferId of open) await finishTransfer({ store }, { tenantId, runId, transferId, status });
     await finishRun(store, {
       tenantId,
       runId,
-      status: error.kind === 'cancelled' ? 'cancelled' : 'failed',
+      status,
       error,
       outputs: null,
     });
@@ -42,12 +48,8 @@ export async function reconcileRuns({ store, temporal, log }: ReconcileDependenc
 
 /** Frees what expired: claims of dead workers, answers kept for idempotency keys. */
 export async function sweep({ store }: ReconcileDependencies): Promise<void> {
-  await store.system(async (sql) => {
-    await releaseExpiredClaims(sql);
-    await sql.query(`delete from idempotency_key where created_at < now() - make_interval(hours => $1::int)`, [
-      idempotencyKeyHours,
-    ]);
-  });
+  await releaseExpiredClaims(store, { olderThanMs: abandonedClaimMs, tenants: rowsPerRound, rows: rowsPerRound });
+  await store.system((sql) => forgetIdempotencyKeys(sql, idempotencyKeyHours));
 }
 
 /** Why the run is over, or null while its workflow goes on. */

@@ -1,6 +1,6 @@
 import DataLoader from 'dataloader';
+import type { Pipeline, PipelineVersion, Prisma } from '../prisma/generated/client.ts';
 import type { TransferCounts } from '../schema/plan.ts';
-import type { Prisma } from '../prisma/generated/client.ts';
 import type { Read } from './reading.ts';
 
 export type Loaders = ReturnType<typeof createLoaders>;
@@ -29,10 +29,7 @@ const none: RunProgress = {
 /** Rows by id, gathered per tick, so that a list of a hundred runs reads its versions in one statement. Nothing is cached: a subscription uses the same loaders for hours. */
 export function createLoaders(read: Read) {
   const rows = <Row extends { id: string }>(
-    find: (
-      db: Prisma.TransactionClient,
-      where: { tenantId: string; id: { in: string[] } },
-    ) => Promise<Row[]>,
+    find: (db: Prisma.TransactionClient, where: { tenantId: string; id: { in: string[] } }) => Promise<Row[]>,
   ) =>
     new DataLoader<string, Row | null>(
       async (ids) => {
@@ -57,7 +54,7 @@ export function createLoaders(read: Read) {
     auditEvent: rows((db, where) => db.auditEvent.findMany({ where })),
     apiKey: rows((db, where) => db.apiKey.findMany({ where })),
     secret: rows((db, where) => db.secret.findMany({ where })),
-    liveVersion: new DataLoader<{ id: string; liveVersionHash: string }, { id: string } | null>(
+    liveVersion: new DataLoader<Pipeline, PipelineVersion | null>(
       async (pipelines) => {
         const versions = await read(({ db }, tenantId) =>
           db.pipelineVersion.findMany({
@@ -65,7 +62,6 @@ export function createLoaders(read: Read) {
               tenantId,
               OR: pipelines.map((pipeline) => ({ pipelineId: pipeline.id, hash: pipeline.liveVersionHash })),
             },
-            select: { id: true, pipelineId: true },
           }),
         );
         const byPipeline = new Map(versions.map((version) => [version.pipelineId, version]));

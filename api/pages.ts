@@ -6,7 +6,7 @@ export interface Page<Row> {
   rows: Row[];
   hasNextPage: boolean;
   hasPreviousPage: boolean;
-  cursorOf: (row: Row) => string;
+  cursorOf(row: Row): string;
   /** Where the next page begins when that is not the last row: a search that stopped before it found a page full. */
   endCursor?: string;
 }
@@ -24,6 +24,8 @@ export interface TimeKey {
 
 /** What Prisma takes for one page. `after` is a condition; put it beside the others under AND. */
 export interface TimeQuery {
+  /** The row before the page, or null at the beginning. */
+  key: TimeKey | null;
   after: { OR?: [{ createdAt: object }, { createdAt: Date; id: object }] };
   orderBy: [{ createdAt: 'asc' | 'desc' }, { id: 'asc' | 'desc' }];
   take: number;
@@ -37,7 +39,7 @@ export async function pageByTime<Row extends TimeKey>(
 ): Promise<Page<Row>> {
   const first = pageSize(page.first);
   const key = page.after == null ? null : readTimeCursor(page.after);
-  const rows = await find({ after: afterTime(key, direction), orderBy: timeOrder(direction), take: first + 1 });
+  const rows = await find({ key, after: afterTime(key, direction), orderBy: timeOrder(direction), take: first + 1 });
   return cut(rows, first, key !== null, timeCursor);
 }
 

@@ -2,7 +2,9 @@ import type { Store, TenantTransaction } from '../prisma/contract.ts';
 import { limits } from './limits.ts';
 
 /** A read of the caller's tenant. */
-export type Read = <Result>(work: (transaction: TenantTransaction, tenantId: string) => Promise<Result>) => Promise<Result>;
+export type Read = <Result>(
+  work: (transaction: TenantTransaction, tenantId: string) => Promise<Result>,
+) => Promise<Result>;
 
 /**
  * Reads of one request, a few at a time: a query over a hundred nested connections waits in here, and not in the pool

@@ -1,12 +1,14 @@
-import { type Entry, type Version } from './contract.ts';
-import { baseName, joinPath, parentFolder } from '../schema/paths.ts';
+import { WaybillError } from '../schema/errors.ts';
+import { joinPath, normalisePath, parentFolder } from '../schema/paths.ts';
+import type { Version } from './contract.ts';
 
 /** Files of ours that are not yet published begin like this; listings do not show them. */
 export const temporaryPrefix = '.waybill-';
 const temporarySuffix = '.part';
 
-/** `.waybill-<deliveryId>.part` beside the target: the same filesystem, so that publishing is one rename. */
+/** `.waybill-<deliveryId>.part` beside the target: the same filesystem, so that publishing is one rename. Throws invalid when the path cannot be a file's. */
 export function temporaryPath(path: string, deliveryId: string): string {
+  if (normalisePath(path).endsWith('/')) throw new WaybillError('invalid', `${path}: is a folder`, { field: 'path' });
   return joinPath(parentFolder(path), `${temporaryPrefix}${deliveryId}${temporarySuffix}`);
 }
 
@@ -25,9 +27,4 @@ export function isSameVersion(actual: Version, expected: Version): boolean {
 /** ISO 8601 UTC with milliseconds. */
 export function isoTime(ms: number): string {
   return new Date(ms).toISOString();
-}
-
-/** An entry without its facts: what a listing knows of a folder or a link. */
-export function bareEntry(path: string, kind: Entry['kind'], modified: string | null): Entry {
-  return { path, name: baseName(path), kind, size: 0, modified };
 }

@@ -23,7 +23,12 @@ export interface TenantTransaction {
   sql: Sql;
 }
 
-/** Statements are constants with `$1` parameters, each with an explicit cast (`$1::uuid`, `$2::text[]`). */
+/**
+ * Statements are constants with `$1` parameters, each with an explicit cast (`$1::uuid`, `$2::text[]`). Rows come as pg
+ * gives them: bigint as text, timestamptz as Date, bytea as Buffer, jsonb parsed. A list for jsonb is given as JSON text.
+ * One statement at a time. Throws WaybillError: unavailable, timeout, conflict (foreign key, deadlock), exists (unique),
+ * invalid (check, not null, malformed value), forbidden (privilege, row-level security).
+ */
 export interface Sql {
   query<Row extends Record<string, unknown>>(statement: string, values?: readonly unknown[]): Promise<Row[]>;
 }

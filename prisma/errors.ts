@@ -26,6 +26,7 @@ const kindOfState: Record<string, ErrorKind> = {
   '23001': 'conflict', // restrict
   '23': 'invalid', // not null, check
   '22': 'invalid', // data exception
+  '54': 'invalid', // a limit of PostgreSQL's own, as an index row that is too long
 };
 
 const connectionCodes = new Set([
@@ -34,7 +35,8 @@ const connectionCodes = new Set([
 ]);
 
 /** What pg says, without a code, when a connection dies under it. */
-const lostConnection = /Connection terminated|connection timeout|timeout exceeded when trying to connect|not queryable|Client was closed|Cannot use a pool after/i;
+const lostConnection =
+  /Connection terminated|connection timeout|timeout exceeded when trying to connect|not queryable|Client was closed|Cannot use a pool after/i;
 
 /** Prisma's own codes: https://www.prisma.io/docs/orm/reference/error-reference */
 const kindOfPrismaCode: Record<string, ErrorKind> = {
@@ -64,7 +66,8 @@ export function databaseError(error: unknown, operation: string): unknown {
   if (!kind) return error;
   const { state, table, constraint } = facts;
   const where = [table && `table ${table}`, constraint && `constraint ${constraint}`].filter(Boolean).join(', ');
-  const message = kind === 'unavailable' ? 'the database cannot be reached' : `the database refused${where && ` (${where})`}`;
+  const message =
+    kind === 'unavailable' ? 'the database cannot be reached' : `the database refused${where && ` (${where})`}`;
   return new WaybillError(kind, message, {
     operation,
     ...(state && { state }),
@@ -84,12 +87,18 @@ interface Facts {
 
 /** pg throws the server's fields on the error; Prisma keeps them in `meta.driverAdapterError.cause` or in `cause`. */
 function readFacts(error: Error): Facts {
-  const own = error as { code?: unknown; table?: unknown; constraint?: unknown; meta?: { driverAdapterError?: { cause?: object } } };
+  const own = error as {
+    code?: unknown;
+    table?: unknown;
+    constraint?: unknown;
+    meta?: { driverAdapterError?: { cause?: object } };
+  };
   const adapter = (own.meta?.driverAdapterError?.cause ?? error.cause) as
     | { originalCode?: string; table?: string; constraint?: { index?: string }; kind?: string }
     | undefined;
   const code = typeof own.code === 'string' ? own.code : undefined;
-  const state = code && /^[0-9A-Z]{5}$/.test(code) && !/^P\d{4}$/.test(code) && !/^E[A-Z]{4}$/.test(code) ? code : undefined;
+  const state =
+    code && /^[0-9A-Z]{5}$/.test(code) && !/^P\d{4}$/.test(code) && !/^E[A-Z]{4}$/.test(code) ? code : undefined;
   return {
     code: code ?? (adapter?.kind === 'DatabaseNotReachable' ? 'P1001' : undefined),
     state: state ?? adapter?.originalCode,

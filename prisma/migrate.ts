@@ -1,4 +1,4 @@
-import { createHmac, pbkdf2Sync, createHash, randomBytes } from 'node:crypto';
+import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -58,13 +58,33 @@ async function applyMigrations(ownerUrl: string, onProgress: (message: string) =
     const migrationsList = await readMigrations();
     const filters = { externalTables: [], externalEnums: [] };
     const found = await engine.diagnose({ migrationsList, filters, optInToShadowDatabase: false });
-    if (found.editedMigrationNames.length > 0) throw foreignHistory('was edited after it was applied', found.editedMigrationNames);
+    if (found.editedMigrationNames.length > 0)
+      throw foreignHistory('was edited after it was applied', found.editedMigrationNames);
     if (found.failedMigrationNames.length > 0) throw foreignHistory('failed before', found.failedMigrationNames);
     if (found.history && found.history.diagnostic !== 'databaseIsBehind')
       throw foreignHistory('is unknown to this version of Waybill', found.history.unpersistedMigrationNames);
     const applied = await engine.apply({ migrationsList, filters });
     if (applied.length > 0) onProgress(`applied migrations: ${applied.join(', ')}`);
     return applied;
+  } finally {
+    await engine.close();
+  }
+}
+
+/**
+ * The SQL that leads from the committed migrations to `schema.prisma`: empty when they say the same, else the beginning of
+ * the next migration. Works in a database of its own beside the owner's, which it removes.
+ */
+export async function missingMigration(ownerUrl: string): Promise<string> {
+  const engine = await openSchemaEngine(ownerUrl);
+  try {
+    const schema = fileURLToPath(new URL('./schema.prisma', import.meta.url));
+    const files = [{ path: schema, content: await readFile(schema, 'utf8') }];
+    const script = await engine.diff({
+      from: { tag: 'migrations', ...(await readMigrations()) },
+      to: { tag: 'schemaDatamodel', files },
+    });
+    return script.includes('This is an empty migration') ? '' : script;
   } finally {
     await engine.close();
   }
@@ -77,7 +97,10 @@ function foreignHistory(what: string, names: string[]): WaybillError {
 async function readMigrations() {
   const folders = (await readdir(migrationsFolder, { withFileTypes: true })).filter((entry) => entry.isDirectory());
   const names = folders.map((entry) => entry.name).sort();
-  const read = async (name: string) => ({ tag: 'ok' as const, value: await readFile(path.join(migrationsFolder, name), 'utf8') });
+  const read = async (name: string) => ({
+    tag: 'ok' as const,
+    value: await readFile(path.join(migrationsFolder, name), 'utf8'),
+  });
   return {
     baseDir: migrationsFolder,
     lockfile: { path: 'migration_lock.toml', content: (await read('migration_lock.toml')).value },

@@ -126,6 +126,11 @@ export async function unfinishedRuns(
   );
 }
 
+/** Forgets the answers of idempotency keys older than that. System role. */
+export async function forgetIdempotencyKeys(sql: Sql, hours: number): Promise<void> {
+  await sql.query('delete from idempotency_key where created_at < now() - make_interval(hours => $1::int)', [hours]);
+}
+
 function json(value: unknown): string | null {
   return value === null || value === undefined ? null : JSON.stringify(value);
 }

@@ -35,12 +35,13 @@ export async function openSchemaEngine(ownerUrl: string): Promise<MigrationEngin
     () => undefined,
     bindMigrationAwareSqlAdapterFactory(adapters),
   );
+  const told = <Result>(answer: Promise<Result>): Promise<Result> => answer.catch((cause) => adapters.explain(cause));
   return {
-    diagnose: (input) => named(engine.diagnoseMigrationHistory(input)),
-    apply: async (input) => (await named(engine.applyMigrations(input))).appliedMigrationNames,
+    diagnose: (input) => told(engine.diagnoseMigrationHistory(input)),
+    apply: async (input) => (await told(engine.applyMigrations(input))).appliedMigrationNames,
     diff: async ({ from, to }) => {
       const filters = { externalTables: [], externalEnums: [] };
-      return (await named(engine.diff({ from, to, filters, script: true, exitCode: null }))).stdout ?? '';
+      return (await told(engine.diff({ from, to, filters, script: true, exitCode: null }))).stdout ?? '';
     },
     close: async () => {
       engine.free();
@@ -55,14 +56,35 @@ export async function openSchemaEngine(ownerUrl: string): Promise<MigrationEngin
  */
 class WholeScripts extends PrismaPg {
   readonly #opened: SqlDriverAdapter[] = [];
+  #failure: unknown;
 
   override async connect() {
-    const adapter = await super.connect();
+    const adapter = this.#whole(await super.connect());
     this.#opened.push(adapter);
+    return adapter;
+  }
+
+  override async connectToShadowDb() {
+    return this.#whole(await super.connectToShadowDb());
+  }
+
+  #whole<Adapter extends Awaited<ReturnType<PrismaPg['connect']>>>(adapter: Adapter): Adapter {
     adapter.executeScript = async (script) => {
-      await adapter.underlyingDriver().query(script);
+      try {
+        await adapter.underlyingDriver().query(script);
+      } catch (error) {
+        this.#failure = error;
+        throw error;
+      }
     };
     return adapter;
+  }
+
+  /** The engine only says "external error" of a script that PostgreSQL refused. */
+  explain(cause: unknown): never {
+    const reason = this.#failure ?? cause;
+    const message = reason instanceof Error ? reason.message : String(reason);
+    throw new WaybillError('internal', `Prisma's schema engine: ${message}`, { cause });
   }
 
   async dispose(): Promise<void> {
@@ -70,23 +92,30 @@ class WholeScripts extends PrismaPg {
   }
 }
 
+type Bindings = typeof import('@prisma/schema-engine-wasm');
+let loaded: Promise<Bindings> | undefined;
+
+/** Once in a process: the bindings are one module that points at one instance, and a second instance breaks the first. */
+function loadEngine(): Promise<Bindings> {
+  loaded ??= instantiate();
+  return loaded;
+}
+
+/** TypeScript declares this global in its DOM library only. */
+declare const WebAssembly: {
+  instantiate(
+    bytes: Uint8Array,
+    imports: Record<string, object>,
+  ): Promise<{ instance: { exports: { __wbindgen_start(): void } } }>;
+};
+
 /** The package's own entry imports the .wasm as a module, which Node only does behind a flag. */
-async function loadEngine(): Promise<typeof import('@prisma/schema-engine-wasm')> {
+async function instantiate(): Promise<Bindings> {
   const folder = path.dirname(createRequire(import.meta.url).resolve('@prisma/schema-engine-wasm'));
   const bindings = await import('@prisma/schema-engine-wasm/schema_engine_bg');
   const bytes = await readFile(path.join(folder, 'schema_engine_bg.wasm'));
-  const { instance } = await WebAssembly.instantiate(bytes, { './schema_engine_bg.js': bindings });
+  const { instance } = await WebAssembly.instantiate(bytes, { './schema_engine_bg.js': { ...bindings } });
   bindings.__wbg_set_wasm(instance.exports);
-  (instance.exports as { __wbindgen_start(): void }).__wbindgen_start();
-  return bindings as typeof import('@prisma/schema-engine-wasm');
-}
-
-/** The engine rejects with an Error whose message may be JSON, or with a string. */
-async function named<Result>(answer: Promise<Result>): Promise<Result> {
-  try {
-    return await answer;
-  } catch (cause) {
-    const message = cause instanceof Error ? cause.message : String(cause);
-    throw new WaybillError('internal', `Prisma's schema engine: ${message}`, { cause });
-  }
+  instance.exports.__wbindgen_start();
+  return bindings;
 }

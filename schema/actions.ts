@@ -43,7 +43,7 @@ const conflict = (description: string) =>
       default: 'fail',
     },
   );
-const exclude = Type.Array(Type.String({ minLength: 1 }), {
+const exclude = Type.Array(Type.String({ minLength: 1, 'x-path': 'glob' }), {
   maxItems: 100,
   description: 'Globs, relative to the endpoint root, of files to leave out.',
 });
@@ -63,7 +63,7 @@ const eventData = Type.Record(Type.String(), Type.Any(), {
 });
 const fileSet = Type.Object(
   { ref: Type.String(), count: Type.Integer(), bytes: Type.Integer() },
-  { 'x-file-set': true, description: 'A reference to a listing: .count, .bytes, .first(n).' },
+  { 'x-file-set': true, description: 'A reference to a listing: .count, .bytes.' },
 );
 
 const second = 1000;

@@ -39,7 +39,7 @@ export const eventTypes = [
   'run.completed',
   'run.failed',
   'run.cancelled',
-  'run.refused',
+  'run.refused', 'run.cancel-requested',
   'pipeline.published',
   'pipeline.removed',
   'endpoint.created',

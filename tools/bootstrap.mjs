@@ -26,7 +26,8 @@ try {
 async function bootstrap(words) {
   const wantedNode = words[0] === '--node' ? words.splice(0, 2)[1] : undefined;
   const script = words[0];
-  if (script === undefined) throw new BootstrapError('usage: node tools/bootstrap.mjs [--node VERSION] SCRIPT [ARGUMENT]...');
+  if (script === undefined)
+    throw new BootstrapError('usage: node tools/bootstrap.mjs [--node VERSION] SCRIPT [ARGUMENT]...');
 
   const cacheFolder = process.env.WAYBILL_CACHE || join(homedir(), '.cache', 'waybill');
   mkdirSync(cacheFolder, { recursive: true });
@@ -49,7 +50,10 @@ function environmentFor(node) {
 /** Runs it with our terminal, passes signals on, and gives its exit code. The channel tells it when we were killed. */
 function run(binary, commandArguments, environment) {
   return new Promise((resolve, reject) => {
-    const child = spawn(binary, commandArguments, { env: environment, stdio: ['inherit', 'inherit', 'inherit', 'ipc'] });
+    const child = spawn(binary, commandArguments, {
+      env: environment,
+      stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
+    });
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
     stopWithNpm(child);
     child.on('error', reject);

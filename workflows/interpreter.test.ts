@@ -60,7 +60,7 @@ finally: [ { use: audit.write@1, with: { event: orders.ended, data: { status: "\
       port,
     );
     expect(port.calls.map((call) => call.with)).toEqual([
-      { at: 'partner:/a.csv' },
+      { at: { endpoint: 'partner', path: '/a.csv' } },
       { event: 'step.failed', data: { kind: 'forbidden' } },
       { event: 'orders.failed', data: { message: 'no right to delete' } },
       { event: 'orders.ended', data: { status: 'failed' } },
@@ -69,7 +69,10 @@ finally: [ { use: audit.write@1, with: { event: orders.ended, data: { status: "\
   });
 
   test('whose onError fails too still tells the first failure', async () => {
-    const port = recordingPort({ 'files.delete@1': () => fail('forbidden', 'first'), 'audit.write@1': () => fail('internal', 'second') });
+    const port = recordingPort({
+      'files.delete@1': () => fail('forbidden', 'first'),
+      'audit.write@1': () => fail('internal', 'second'),
+    });
     const walk = await walkAll(
       plan(`
 steps: [ { use: files.delete@1, with: { at: "partner:/a.csv" }, onError: [ { use: audit.write@1, with: { event: step.failed } } ] } ]
@@ -110,7 +113,7 @@ steps:
 `;
 
   test('runs every item, no more at a time than it may', async () => {
-    const port = recordingPort({ 'files.delete@1': (call) => ({ path: (call.with as { at: string }).at }) });
+    const port = recordingPort({ 'files.delete@1': (call) => ({ path: pathOf(call) }) });
     await walkAll(plan(loop), port, { ...context, inputs: { names: ['a', 'b', 'c', 'd', 'e'] } });
     expect(port.calls.filter((call) => call.activity === 'files.delete@1')).toHaveLength(5);
     expect(port.calls.at(-1)!.with).toEqual({ event: 'loop.done', data: { ok: 5 } });
@@ -119,15 +122,25 @@ steps:
 
   test('goes on past an item that fails, and fails at its end', async () => {
     const port = recordingPort({
-      'files.delete@1': (call) => ((call.with as { at: string }).at.endsWith('/b') ? fail('not-found', 'b is gone') : { path: 'x' }),
+      'files.delete@1': (call) =>
+        pathOf(call) === '/b' ? fail('not-found', 'b is gone') : { path: 'x' },
     });
     const walk = await walkAll(plan(loop), port, { ...context, inputs: { names: ['a', 'b', 'c', 'd', 'e'] } });
     expect(port.calls.filter((call) => call.activity === 'files.delete@1')).toHaveLength(5);
-    expect(walk).toMatchObject({ status: 'failed', failure: { kind: 'not-found', step: 'each', message: '1 of 5 items failed; the first: b is gone' } });
+    expect(walk).toMatchObject({
+      status: 'failed',
+      failure: { kind: 'not-found', step: 'each', message: '1 of 5 items failed; the first: b is gone' },
+    });
   });
 
   test('over a file set pulls its rows by pages', async () => {
-    const rows = Array.from({ length: 450 }, (_, index) => ({ endpoint: 'acme', path: `/out/${index}`, name: `${index}`, size: 1, modified: null }));
+    const rows = Array.from({ length: 450 }, (_, index) => ({
+      endpoint: 'acme',
+      path: `/out/${index}`,
+      name: `${index}`,
+      size: 1,
+      modified: null,
+    }));
     const port = recordingPort({
       'files.list@1': () => ({ files: { ref: 'set', count: rows.length, bytes: 450 }, count: rows.length, bytes: 450 }),
       'files.page': ({ input }) => rows.slice(input.after as number, (input.after as number) + (input.limit as number)),
@@ -140,8 +153,12 @@ steps:
 `),
       port,
     );
-    expect(port.calls.filter((call) => call.activity === 'files.page').map((call) => call.input.after)).toEqual([0, 200, 400]);
-    const paths = port.calls.filter((call) => call.activity === 'files.delete@1').map((call) => (call.with as { at: { path: string } }).at.path);
+    expect(port.calls.filter((call) => call.activity === 'files.page').map((call) => call.input.after)).toEqual([
+      0, 200, 400,
+    ]);
+    const paths = port.calls
+      .filter((call) => call.activity === 'files.delete@1')
+      .map(pathOf);
     expect(paths).toEqual(rows.map((row) => row.path));
   });
 });
@@ -161,7 +178,14 @@ steps:
       'transfer.finish': () => ({ ...counts, files: 6 }),
     });
     await walkAll(plan(copy), port);
-    expect(port.calls.map((call) => call.activity)).toEqual(['transfer.plan', 'transfer.batch', 'transfer.batch', 'transfer.batch', 'transfer.finish', 'audit.write@1']);
+    expect(port.calls.map((call) => call.activity)).toEqual([
+      'transfer.plan',
+      'transfer.batch',
+      'transfer.batch',
+      'transfer.batch',
+      'transfer.finish',
+      'audit.write@1',
+    ]);
     expect(port.calls.at(-1)!.with).toEqual({ event: 'copy.done', data: { files: 6 } });
   });
 
@@ -174,7 +198,10 @@ steps:
     const walk = await walkAll(plan(copy), port);
     expect(port.calls.filter((call) => call.activity === 'transfer.batch')).toHaveLength(3);
     expect(port.calls.at(-1)!.input.status).toBe('failed');
-    expect(walk).toMatchObject({ status: 'failed', failure: { kind: 'disk-full', step: 'orders', message: '2 of 6 files failed; the first: no space' } });
+    expect(walk).toMatchObject({
+      status: 'failed',
+      failure: { kind: 'disk-full', step: 'orders', message: '2 of 6 files failed; the first: no space' },
+    });
   });
 });
 
@@ -194,12 +221,18 @@ steps:
 finally: [ { use: audit.write@1, with: { event: all.done, data: { files: "\${{ steps.copy.files }}" } } } ]
 outputs: { items: steps.each.succeeded.count }
 `;
-  const rows = ['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((name) => ({ endpoint: 'p', path: `/out/${name}`, name, size: 1, modified: null }));
+  const rows = ['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((name) => ({
+    endpoint: 'p',
+    path: `/out/${name}`,
+    name,
+    size: 1,
+    modified: null,
+  }));
   const counts = { files: 9, bytes: 90, skipped: 0, failed: 0, firstFailure: null };
   const answers: Answers = {
     'files.list@1': () => ({ files: { ref: 'set', count: 7, bytes: 7 } }),
     'files.page': ({ input }) => rows.slice(input.after as number),
-    'files.delete@1': (call) => ({ path: (call.with as { at: { path: string } }).at.path }),
+    'files.delete@1': (call) => ({ path: pathOf(call) }),
     'transfer.plan': () => ({ transferId: 't', files: 9, bytes: 90, batches: 6 }),
     'transfer.batch': () => counts,
     'transfer.finish': () => counts,
@@ -272,6 +305,10 @@ function recordingPort(answers: Answers, suspendAt: readonly number[] = []): Rec
     show: () => undefined,
   };
   return port;
+}
+
+function pathOf(call: RecordedCall): string {
+  return (call.with as { at: { path: string } }).at.path;
 }
 
 function fail(kind: ErrorKind, message: string): never {

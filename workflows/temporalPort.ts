@@ -64,7 +64,7 @@ function failureOfActivity(error: unknown, activity: string): Failure {
     const kind: ErrorKind = cause.type != null && cause.type in errorKinds ? (cause.type as ErrorKind) : 'internal';
     return {
       kind,
-      message: cause.message,
+      message: details?.message ?? cause.message,
       step: null,
       endpoint: details?.endpoint ?? null,
       path: details?.path ?? null,

@@ -1,18 +1,17 @@
 import SchemaBuilder from '@pothos/core';
 import ScopeAuthPlugin from '@pothos/plugin-scope-auth';
 import { GraphQLError, valueFromASTUntyped } from 'graphql';
-import { allow } from '../../identity/permissions.ts';
-import type { Permission } from '../../identity/permissions.ts';
+import { allow, type Permission } from '../../identity/permissions.ts';
 import type { ApiContext } from '../context.ts';
 
 /**
  * The GraphQL schema, code first: every file of this folder adds its subject. Every root field and every type that
- * holds a tenant's data names the permission it needs (`authScopes: { may }`); a test refuses a root field without one.
+ * holds a tenant's data names the permission it needs (`authScopes: { may }`, or `signedIn` when any will do); a test refuses a root field without one.
  */
 export const builder = new SchemaBuilder<{
   Context: ApiContext;
   DefaultFieldNullability: false;
-  AuthScopes: { may: Permission };
+  AuthScopes: { may: Permission; signedIn: boolean };
   Scalars: {
     ID: { Input: string; Output: string };
     DateTime: { Input: Date; Output: Date | string };
@@ -24,11 +23,18 @@ export const builder = new SchemaBuilder<{
   defaultFieldNullability: false,
   scopeAuth: {
     authorizeOnSubscribe: true,
-    authScopes: ({ operation }) => ({ may: (permission) => allow(operation.caller, permission) }),
+    authScopes: ({ operation: { caller } }) => ({
+      may: (permission) => allow(caller, permission),
+      // Every request has a verified caller; this says that no permission besides is needed.
+      signedIn: true,
+    }),
     unauthorizedError: () =>
       new GraphQLError('The credential may not do this.', { extensions: { code: 'FORBIDDEN', retryable: false } }),
   },
 });
+
+/** The type parameter of refs that are passed on. */
+export type ApiTypes = (typeof builder)['$inferSchemaTypes'];
 
 builder.queryType();
 builder.mutationType();

@@ -2,7 +2,7 @@ import type { ObjectRef } from '@pothos/core';
 import type { Permission } from '../../identity/permissions.ts';
 import { limits } from '../limits.ts';
 import type { Page } from '../pages.ts';
-import { builder } from './builder.ts';
+import { type ApiTypes, builder } from './builder.ts';
 
 export const PageInfoType = builder.objectRef<Page<unknown>>('PageInfo').implement({
   fields: (t) => ({
@@ -20,7 +20,7 @@ export const PageInfoType = builder.objectRef<Page<unknown>>('PageInfo').impleme
 });
 
 /** `RunConnection` and `RunEdge` of a node type `Run`. The permission guards cursors too: they tell that rows are there. */
-export function connection<Row>(name: string, node: ObjectRef<never, Row, Row>, may: Permission) {
+export function connection<Row>(name: string, node: ObjectRef<ApiTypes, Row, Row>, may: Permission) {
   const edge = builder.objectRef<{ page: Page<Row>; row: Row }>(`${name}Edge`).implement({
     authScopes: { may },
     fields: (t) => ({
@@ -38,7 +38,9 @@ export function connection<Row>(name: string, node: ObjectRef<never, Row, Row>, 
 }
 
 /** The arguments of every connection. */
-export const pageArguments = builder.args((t) => ({
-  first: t.int({ defaultValue: limits.pageDefault, description: `1 to ${limits.pageMost}` }),
-  after: t.string({ description: 'endCursor of the page before' }),
-}));
+export function pageArguments() {
+  return builder.args((t) => ({
+    first: t.int({ defaultValue: limits.pageDefault, description: `1 to ${limits.pageMost}` }),
+    after: t.string({ description: 'endCursor of the page before' }),
+  }));
+}

@@ -1,8 +1,11 @@
 import type { ObjectRef } from '@pothos/core';
 import type { Diagnostic } from '../../schema/diagnostics.ts';
-import { asWaybillError, errorKinds, type ErrorKind, type WaybillError } from '../../schema/errors.ts';
-import { builder } from './builder.ts';
+import { asWaybillError, type ErrorKind, errorKinds, type WaybillError } from '../../schema/errors.ts';
+import { docsUrl } from '../errorCatalogue.ts';
+import { type ApiTypes, builder } from './builder.ts';
 import { DiagnosticType, FailureType } from './types.ts';
+
+type Refusal = 'NotFoundError' | 'InvalidInputError' | 'ForbiddenError' | 'ConflictError' | 'UnavailableError';
 
 /** A refusal that the caller is meant to read: data of a mutation's answer, not an entry of `errors`. */
 export interface UserError {
@@ -26,19 +29,21 @@ const UserErrorInterface = builder.interfaceRef<UserError>('UserError').implemen
   }),
 });
 
-const refusals = {
-  NotFoundError: refusal('NotFoundError'),
+const refusals: Record<Refusal, ObjectRef<ApiTypes, UserError, UserError>> = {
+  NotFoundError: refusalType('NotFoundError'),
   InvalidInputError: builder.objectRef<UserError>('InvalidInputError').implement({
     interfaces: [UserErrorInterface],
     fields: (t) => ({ diagnostics: t.expose('diagnostics', { type: [DiagnosticType] }) }),
   }),
-  ForbiddenError: refusal('ForbiddenError'),
-  ConflictError: refusal('ConflictError', 'IDEMPOTENCY_KEY_CONFLICT, or a state that does not allow the operation.'),
-  UnavailableError: refusal('UnavailableError'),
+  ForbiddenError: refusalType('ForbiddenError'),
+  ConflictError: refusalType(
+    'ConflictError',
+    'IDEMPOTENCY_KEY_CONFLICT, or a state that does not allow the operation.',
+  ),
+  UnavailableError: refusalType('UnavailableError'),
 };
-type Refusal = keyof typeof refusals;
 
-function refusal(name: 'NotFoundError' | 'ForbiddenError' | 'ConflictError' | 'UnavailableError', description?: string) {
+function refusalType(name: Refusal, description?: string) {
   const options = description === undefined ? {} : { description };
   return builder.objectRef<UserError>(name).implement({ ...options, interfaces: [UserErrorInterface] });
 }
@@ -56,13 +61,13 @@ const refusalOfKind: Partial<Record<ErrorKind, { refusal: Refusal; code: string 
 /** The union of a mutation's payload and what it may refuse with. */
 export function resultUnion<Payload extends object>(
   name: string,
-  payload: ObjectRef<never, Payload, Payload>,
+  payload: ObjectRef<ApiTypes, Payload, Payload>,
   mayRefuseWith: Refusal[],
 ) {
   return builder.unionType(name, {
     types: [payload, ...mayRefuseWith.map((refusal) => refusals[refusal])] as never,
     resolveType: (value: object) => ('refusal' in value ? (value as UserError).refusal : payload.name) as never,
-  }) as unknown as ObjectRef<never, Payload | UserError, Payload | UserError>;
+  }) as unknown as ObjectRef<ApiTypes, Payload | UserError, Payload | UserError>;
 }
 
 /** The payload, or the refusal that a thrown WaybillError means; what is no refusal is thrown on, to be masked. */
@@ -99,11 +104,6 @@ export function refusalOf(error: WaybillError): UserError | undefined {
     path: typeof field === 'string' ? ['input', ...field.split('.')] : null,
     diagnostics: Array.isArray(diagnostics) ? (diagnostics as Diagnostic[]) : [],
   };
-}
-
-/** Place of a code in the error catalogue. */
-export function docsUrl(code: string): string {
-  return `docs/errors.md#${code.toLowerCase().replaceAll('_', '-')}`;
 }
 
 DiagnosticType.implement({

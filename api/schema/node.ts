@@ -1,4 +1,4 @@
-import { idKind, type IdKind, rowId } from '../../schema/names.ts';
+import { type IdKind, idKind, rowId } from '../../schema/names.ts';
 import type { Loaders } from '../loaders.ts';
 import { builder } from './builder.ts';
 import { NodeType } from './types.ts';
@@ -22,9 +22,14 @@ const typeOfKind: Record<IdKind, string> = {
 };
 
 /** The row of a public id of that kind in the caller's tenant, or null; what has no such form is null too. */
-export async function findNode<Kind extends keyof Loaders & IdKind>(loaders: Loaders, kind: Kind, id: string) {
+export async function findNode<Kind extends keyof Loaders & IdKind>(
+  loaders: Loaders,
+  kind: Kind,
+  id: string,
+): Promise<Awaited<ReturnType<Loaders[Kind]['load']>> | null> {
   const uuid = rowId(kind, id);
-  return uuid === undefined ? null : await loaders[kind].load(uuid);
+  if (uuid === undefined) return null;
+  return (await loaders[kind].load(uuid)) as Awaited<ReturnType<Loaders[Kind]['load']>>;
 }
 
 builder.queryField('node', (t) =>
@@ -32,7 +37,7 @@ builder.queryField('node', (t) =>
     type: NodeType,
     nullable: true,
     description: 'Whatever has that id, if the caller may see it.',
-    authScopes: { may: 'tenant:read' },
+    authScopes: { signedIn: true },
     args: { id: t.arg.id({ required: true }) },
     resolve: async (_, { id }, { loaders }) => {
       const kind = idKind(id);
@@ -44,3 +49,6 @@ builder.queryField('node', (t) =>
     },
   }),
 );
+
+/** An id that no row has: what a filter looks for when it was given something that is no id. */
+export const nowhere = '00000000-0000-0000-0000-000000000000';

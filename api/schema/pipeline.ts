@@ -1,9 +1,11 @@
+import type { Pipeline, PipelineVersion } from '../../prisma/generated/client.ts';
 import { publicId } from '../../schema/names.ts';
 import type { Plan } from '../../schema/plan.ts';
-import { WaybillError } from '../../schema/errors.ts';
-import { pageByName, pageByTime } from '../pages.ts';
+import type { Loaders } from '../loaders.ts';
+import { pageByName, pageByTime, type TimeKey } from '../pages.ts';
 import { builder } from './builder.ts';
 import { connection, pageArguments } from './connection.ts';
+import { missing } from './missing.ts';
 import { RunConnection } from './run.ts';
 import { NodeType, PipelineType, PipelineVersionType, PrincipalType } from './types.ts';
 
@@ -35,17 +37,16 @@ PipelineType.implement({
       description: 'Newest first.',
       args: pageArguments(),
       resolve: (pipeline, page, { read }) =>
-        read(async ({ db }, tenantId) => {
-          const found = await pageByTime(page, async ({ after, orderBy, take }) => {
+        read(({ db }, tenantId) =>
+          pageByTime(page, async ({ key, take }) => {
             const rows = await db.pipelineVersion.findMany({
-              where: { AND: [{ tenantId, pipelineId: pipeline.id }, publishedAfter(after)] },
-              orderBy: [{ publishedAt: orderBy[0].createdAt }, { id: orderBy[1].id }],
+              where: { AND: [{ tenantId, pipelineId: pipeline.id }, publishedBefore(key)] },
+              orderBy: [{ publishedAt: 'desc' }, { id: 'desc' }],
               take,
             });
             return rows.map((row) => ({ ...row, createdAt: row.publishedAt }));
-          });
-          return found;
-        }),
+          }),
+        ),
     }),
     runs: t.field({
       type: RunConnection,
@@ -64,3 +65,62 @@ PipelineType.implement({
     }),
   }),
 });
+
+PipelineVersionType.implement({
+  description: 'Immutable: named by the hash of its content.',
+  interfaces: [NodeType],
+  authScopes: { may: 'pipeline:read' },
+  fields: (t) => ({
+    id: t.id({ resolve: (version) => publicId('pipelineVersion', version.id) }),
+    hash: t.exposeString('hash'),
+    source: t.exposeString('source', { description: 'The file as it was published.' }),
+    plan: t.expose('plan', { type: 'JSON' }),
+    publishedAt: t.expose('publishedAt', { type: 'DateTime' }),
+    publishedBy: t.field({
+      type: PrincipalType,
+      resolve: async (version, _, { loaders }) =>
+        (await loaders.principal.load(version.publishedBy)) ?? missing('the publisher of a version'),
+    }),
+    pipeline: t.field({
+      type: PipelineType,
+      resolve: async (version, _, { loaders }) =>
+        (await loaders.pipeline.load(version.pipelineId)) ?? missing('the pipeline of a version'),
+    }),
+  }),
+});
+
+builder.queryFields((t) => ({
+  pipelines: t.field({
+    type: PipelineConnection,
+    description: 'The live ones, by name.',
+    authScopes: { may: 'pipeline:read' },
+    args: pageArguments(),
+    resolve: (_, page, { read }) =>
+      read(({ db }, tenantId) =>
+        pageByName(page, ({ after, orderBy, take }) =>
+          db.pipeline.findMany({ where: { AND: [{ tenantId, removedAt: null }, after] }, orderBy, take }),
+        ),
+      ),
+  }),
+  pipeline: t.field({
+    type: PipelineType,
+    nullable: true,
+    authScopes: { may: 'pipeline:read' },
+    args: { name: t.arg.string({ required: true }) },
+    resolve: (_, { name }, { read }) =>
+      read(({ db }, tenantId) => db.pipeline.findFirst({ where: { tenantId, name, removedAt: null } })),
+  }),
+}));
+
+async function liveVersion(loaders: Loaders, pipeline: Pipeline): Promise<PipelineVersion> {
+  return (await loaders.liveVersion.load(pipeline)) ?? missing(`the live version of pipeline ${pipeline.name}`);
+}
+
+async function livePlan(loaders: Loaders, pipeline: Pipeline): Promise<Plan> {
+  return (await liveVersion(loaders, pipeline)).plan as unknown as Plan;
+}
+
+function publishedBefore(key: TimeKey | null) {
+  if (key === null) return {};
+  return { OR: [{ publishedAt: { lt: key.createdAt } }, { publishedAt: key.createdAt, id: { lt: key.id } }] };
+}

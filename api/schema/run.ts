@@ -1,8 +1,8 @@
 import { publicId, rowId } from '../../schema/names.ts';
 import { deliveryStates, type Failure, type RunStatus, runStatuses } from '../../schema/plan.ts';
 import { temporalRunUrl } from '../../schema/workflow.ts';
-import { pageByTime } from '../pages.ts';
 import { watchRun } from '../operations/watchRun.ts';
+import { pageByTime } from '../pages.ts';
 import { builder } from './builder.ts';
 import { connection, pageArguments } from './connection.ts';
 import { findNode } from './node.ts';

@@ -1,4 +1,4 @@
-import { execFile, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
@@ -11,7 +11,13 @@ const run = promisify(execFile);
 const startTimeoutMs = 10_000;
 const portAttempts = 5;
 /** `sshd` must be called by its absolute path, and is rarely on PATH. */
-const sshdPlaces = ['/usr/sbin/sshd', '/usr/local/sbin/sshd', '/usr/local/bin/sshd', '/opt/homebrew/sbin/sshd', '/sbin/sshd'];
+const sshdPlaces = [
+  '/usr/sbin/sshd',
+  '/usr/local/sbin/sshd',
+  '/usr/local/bin/sshd',
+  '/opt/homebrew/sbin/sshd',
+  '/sbin/sshd',
+];
 
 export interface OpensshServer {
   host: string;
@@ -42,17 +48,18 @@ export async function startOpenssh(): Promise<OpensshServer> {
     await makeKeys(folder);
     // As root sshd wants its privilege separation folder; nobody else may make it, and nobody else needs it.
     if (process.getuid?.() === 0) await mkdir('/run/sshd', { recursive: true, mode: 0o755 });
-    const { port, pid } = await startOnFreePort(sshd, folder);
+    const { port, child } = await startOnFreePort(sshd, folder);
+    let stopped: Promise<void> | undefined;
     return {
       host: '127.0.0.1',
       port,
-      pid,
+      pid: child.pid!,
       username: userInfo().username,
       privateKey: await readFile(join(folder, 'user_key'), 'utf8'),
       hostKeyFingerprint: await fingerprintOf(join(folder, 'host_key.pub')),
-      stop: async () => {
-        await stopTree(pid);
-        await rm(folder, { recursive: true, force: true });
+      stop: () => {
+        stopped ??= stopTree(child).then(() => rm(folder, { recursive: true, force: true }));
+        return stopped;
       },
     };
   } catch (error) {
@@ -74,35 +81,39 @@ async function fingerprintOf(publicKey: string): Promise<string> {
 }
 
 /** sshd takes no port 0: a port that was free a moment ago is tried, and another one when somebody was faster. */
-async function startOnFreePort(sshd: string, folder: string): Promise<{ port: number; pid: number }> {
+async function startOnFreePort(sshd: string, folder: string): Promise<{ port: number; child: ChildProcess }> {
   for (let attempt = 1; ; attempt++) {
     const port = await freePort();
-    const pid = await startSshdOn(port, sshd, folder).catch((error: Error) => {
+    const child = await startSshdOn(port, sshd, folder).catch((error: Error) => {
       if (attempt >= portAttempts || !error.message.includes('Address already in use')) throw error;
       return undefined;
     });
-    if (pid !== undefined) return { port, pid };
+    if (child !== undefined) return { port, child };
   }
 }
 
-async function startSshdOn(port: number, sshd: string, folder: string): Promise<number> {
+async function startSshdOn(port: number, sshd: string, folder: string): Promise<ChildProcess> {
   const config = join(folder, 'sshd_config');
   const log = join(folder, 'sshd.log');
   await writeFile(config, configuration(port, folder));
   // Newer servers shut out an address after failed sign-ins, and older ones refuse the option that switches this off.
   const unpunished = ['-o', 'PerSourcePenalties=no'];
-  const extra = await run(sshd, ['-t', '-f', config, ...unpunished]).then(() => unpunished, () => []);
-  const child = spawn(sshd, ['-D', '-f', config, '-E', log, ...extra], { stdio: 'ignore' });
+  const extra = await run(sshd, ['-t', '-f', config, ...unpunished]).then(
+    () => unpunished,
+    () => [],
+  );
+  const command = [...endsWithUs(), sshd, '-D', '-f', config, '-E', log, ...extra];
+  const child = spawn(command[0]!, command.slice(1), { stdio: 'ignore' });
   await new Promise<void>((resolve, reject) => child.once('spawn', resolve).once('error', reject));
   const deadlineAt = Date.now() + startTimeoutMs;
   while (!(await greets(port))) {
-    if (child.exitCode !== null || child.signalCode !== null || Date.now() > deadlineAt) {
-      await stopTree(child.pid!);
+    if (hasEnded(child) || Date.now() > deadlineAt) {
+      await stopTree(child);
       throw new Error(`sshd did not start: ${(await readFile(log, 'utf8').catch(() => '')).trim().slice(-500)}`);
     }
     await delay(20);
   }
-  return child.pid!;
+  return child;
 }
 
 function configuration(port: number, folder: string): string {
@@ -150,17 +161,26 @@ function freePort(): Promise<number> {
 }
 
 /** Sessions of sshd are in process groups of their own: each is found by its parent and ended by its pid. */
-async function stopTree(pid: number): Promise<void> {
+async function stopTree(child: ChildProcess): Promise<void> {
+  // A pid that ended may by now be somebody else's.
+  if (hasEnded(child)) return;
   const { stdout } = await run('ps', ['-axo', 'pid=,ppid=']);
-  const pairs = stdout.trim().split('\n').map((line) => line.trim().split(/\s+/).map(Number) as [number, number]);
-  const tree = [pid];
-  for (const parent of tree) tree.push(...pairs.filter(([, parentOf]) => parentOf === parent).map(([child]) => child));
-  for (const member of tree) end(member);
-  const deadlineAt = Date.now() + startTimeoutMs;
-  while (isRunning(pid) && Date.now() < deadlineAt) await delay(10);
+  const pairs = stdout
+    .trim()
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/).map(Number) as [number, number]);
+  const tree = [child.pid!];
+  for (const parent of tree) tree.push(...pairs.filter(([, parentOf]) => parentOf === parent).map(([pid]) => pid));
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  for (const pid of tree) terminate(pid);
+  if (!hasEnded(child)) await ended;
 }
 
-function end(pid: number): void {
+function hasEnded(child: ChildProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null;
+}
+
+function terminate(pid: number): void {
   try {
     process.kill(pid, 'SIGTERM');
   } catch {
@@ -168,11 +188,8 @@ function end(pid: number): void {
   }
 }
 
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
+/** On Linux the kernel ends the server when this process is gone, also after a kill -9. */
+function endsWithUs(): string[] {
+  const setpriv = '/usr/bin/setpriv';
+  return existsSync(setpriv) ? [setpriv, '--pdeathsig', 'TERM'] : [];
 }

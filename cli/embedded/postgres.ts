@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { WaybillError } from '../../schema/errors.ts';
 import { type PostgresHome, preparePostgresHome, readPostgresHome } from './postgresHome.ts';
-import { type Postmaster, readPostmaster } from './postmaster.ts';
+import { type Postmaster, readPostmaster, removeReusedPid } from './postmaster.ts';
 
 const host = '127.0.0.1';
 const databaseName = 'waybill';
@@ -121,6 +121,7 @@ async function takeOver(home: PostgresHome, options: PostgresOptions): Promise<P
 }
 
 async function launch(home: PostgresHome, port: number): Promise<Postmaster> {
+  await removeReusedPid(home.dataFolder);
   for (let attempt = 1; ; attempt += 1) {
     const chosen = port === 0 ? await freePort() : port;
     if (!(await isFree(chosen))) {

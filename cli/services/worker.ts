@@ -4,6 +4,7 @@ import { bundleWorkflowCode, NativeConnection, Worker } from '@temporalio/worker
 import { createEndpointPool } from '../../activities/endpoints.ts';
 import { createRunActivities, createTransferActivities } from '../../activities/index.ts';
 import { createSystemActivities } from '../../activities/system.ts';
+import { createBuffers } from '../../activities/transfer/buffers.ts';
 import type { ConnectorContext, Log } from '../../connectors/contract.ts';
 import type { ConnectorRegistry } from '../../connectors/registry.ts';
 import type { SecretBox } from '../../identity/secrets.ts';
@@ -12,6 +13,8 @@ import { taskQueues } from '../../schema/workflow.ts';
 
 /** Transfer activities of one worker process at a time; each holds at most a ring of buffers per file in flight. */
 const transfersAtOnce = 16;
+/** Memory for file contents of the whole process. */
+const fileBuffersBytes = 128 * 1024 * 1024;
 const runTasksAtOnce = 100;
 /** What a stopping worker leaves its activities to come to a safe place. */
 const shutdownGraceMs = 10_000;
@@ -44,6 +47,13 @@ export async function startWorker(dependencies: WorkerDependencies): Promise<Run
   const clientConnection = await Connection.connect({ address: temporalAddress });
   const temporal = new Client({ connection: clientConnection, namespace });
   const endpoints = createEndpointPool(dependencies);
+  const transferDependencies = {
+    store,
+    log,
+    endpoints,
+    buffers: createBuffers({ ceilingBytes: fileBuffersBytes }),
+    clock: { now: () => new Date() },
+  };
   const common = {
     connection,
     namespace,
@@ -56,13 +66,13 @@ export async function startWorker(dependencies: WorkerDependencies): Promise<Run
       ...common,
       taskQueue: taskQueues.runs,
       workflowBundle: runBundle,
-      activities: createRunActivities({ ...dependencies, endpoints }),
+      activities: createRunActivities(transferDependencies),
       maxConcurrentActivityTaskExecutions: runTasksAtOnce,
     }),
     Worker.create({
       ...common,
       taskQueue: taskQueues.transfers,
-      activities: createTransferActivities({ ...dependencies, endpoints }),
+      activities: createTransferActivities(transferDependencies),
       maxConcurrentActivityTaskExecutions: transfersAtOnce,
     }),
     Worker.create({

@@ -43,13 +43,9 @@ export class Root {
 
   /** As `entry`, and makes the missing folders above it, durably. */
   async entryToWrite(path: string): Promise<string> {
-    try {
-      return await this.entry(path);
-    } catch (error) {
-      if (!(error instanceof WaybillError) || error.kind !== 'not-found') throw error;
-      await this.#makeFolders(parentFolder(withoutEndSlash(path)));
-      return this.entry(path);
-    }
+    const folder = parentFolder(withoutEndSlash(path));
+    if (!(await this.#isThere(folder))) await this.#makeFolders(folder);
+    return this.entry(path);
   }
 
   async #makeFolders(folder: string): Promise<void> {
@@ -70,6 +66,7 @@ export class Root {
     }
   }
 
+  /** Throws exists when what is there is not a folder. */
   async #isThere(path: string): Promise<boolean> {
     try {
       const facts = await stat(await this.existing(path));

@@ -13,8 +13,8 @@ import { type Root, syncFolder } from './root.ts';
 /** Opens the temporary file beside the target. Throws forbidden, disk-full, invalid ... before the first byte. */
 export async function beginSink(root: Root, path: string, options: BeginOptions, signal: AbortSignal): Promise<Sink> {
   throwIfCancelled(signal);
-  const target = await root.entryToWrite(path);
   const temporary = temporaryPath(path, options.deliveryId);
+  const target = await root.entryToWrite(path);
   const realTemporary = await root.entry(temporary);
   // What a killed attempt left is unlinked, not truncated: were that attempt still alive, it would write into our bytes.
   await naming('beginning', temporary, () => unlinkIfThere(realTemporary));
@@ -70,9 +70,7 @@ class LocalSink implements Sink {
       const { modified } = this.#options;
       if (modified !== null) await this.#handle.utimes(new Date(modified), new Date(modified));
       await this.#handle.sync();
-      const written = await this.#handle.stat();
-      await this.#handle.close();
-      return written;
+      return this.#handle.stat();
     });
     if (facts.size !== this.#options.size) {
       throw new WaybillError('integrity', `${this.#path}: has ${facts.size} bytes, but ${this.#options.size} were sent`, {
@@ -90,6 +88,7 @@ class LocalSink implements Sink {
     await this.#refuseWhenReplaced();
     await naming('publishing', this.#path, () => this.#publish());
     this.#done = true;
+    await this.#handle.close();
     await naming('publishing', this.#path, () => syncFolder(dirname(this.#target)));
     return this.#sealed;
   }
@@ -104,7 +103,10 @@ class LocalSink implements Sink {
     }
   }
 
-  /** A later attempt of the same delivery has put its own file under our temporary name: its bytes are not ours to publish. */
+  /**
+   * A later attempt of the same delivery has put its own file under our temporary name: its bytes are not ours to publish.
+   * The handle stays open until then, since a filesystem gives the inode number of a closed and removed file to the next.
+   */
   async #refuseWhenReplaced(): Promise<void> {
     const found = await lstat(this.#temporary, { bigint: true }).catch((error) => {
       if (hasCode(error, 'ENOENT')) return undefined;
@@ -120,9 +122,9 @@ class LocalSink implements Sink {
   async abort(): Promise<void> {
     if (this.#done) return;
     this.#done = true;
-    await this.#handle.close();
     const found = await lstat(this.#temporary, { bigint: true }).catch(() => undefined);
     if (found?.ino === this.#inode) await naming('aborting', this.temporaryPath, () => unlinkIfThere(this.#temporary));
+    await this.#handle.close();
   }
 }
 

@@ -48,13 +48,23 @@ async function download(version, home, cacheFolder) {
       `this machine has Node ${process.versions.node}; Waybill needs 22.19 or later in 22, or 24, and Node ${version} cannot be had from npm for ${process.platform}-${process.arch}. Install it from https://nodejs.org.`,
     );
   }
-  say(`this machine has Node ${process.versions.node}; getting Node ${version} (npm package ${name}) into ${home}, once`);
+  say(
+    `this machine has Node ${process.versions.node}; getting Node ${version} (npm package ${name}) into ${home}, once`,
+  );
   const work = mkdtempSync(join(cacheFolder, 'node-download-'));
   try {
-    await runQuietly('npm pack', 'npm', ['pack', `${name}@${version}`, '--pack-destination', work, '--json', '--silent'], { cwd: work });
+    await runQuietly(
+      'npm pack',
+      'npm',
+      ['pack', `${name}@${version}`, '--pack-destination', work, '--json', '--silent'],
+      { cwd: work },
+    );
     const archive = readFileSync(join(work, `${name}-${version}.tgz`));
     const actual = `sha512-${createHash('sha512').update(archive).digest('base64')}`;
-    if (actual !== integrity) throw new BootstrapError(`the registry gave another ${name}@${version} than the pinned one: ${actual} instead of ${integrity}`);
+    if (actual !== integrity)
+      throw new BootstrapError(
+        `the registry gave another ${name}@${version} than the pinned one: ${actual} instead of ${integrity}`,
+      );
     const unpacked = join(work, 'unpacked');
     mkdirSync(unpacked);
     unpack(archive, unpacked);

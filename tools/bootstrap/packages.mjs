@@ -21,7 +21,8 @@ export async function providePackages(root, cacheFolder, node, environment) {
 const lockStamp = (root) => join(root, 'node_modules', '.waybill-lock');
 const schemaStamp = (root) => join(root, 'prisma', 'generated', '.waybill-schema');
 const lockHash = (root) => hashOf(join(root, 'package-lock.json'));
-const schemaHash = (root) => hashOf(join(root, 'prisma', 'schema.prisma'), join(root, 'node_modules', 'prisma', 'package.json'));
+const schemaHash = (root) =>
+  hashOf(join(root, 'prisma', 'schema.prisma'), join(root, 'node_modules', 'prisma', 'package.json'));
 
 function isInstalled(root) {
   if (readText(lockStamp(root)) === lockHash(root)) return true;
@@ -45,7 +46,11 @@ function sameAsInstalled(root) {
 }
 
 async function install(root, environment) {
-  say(existsSync(join(root, 'node_modules')) ? 'package-lock.json has changed: npm ci' : 'installing packages: npm ci, once');
+  say(
+    existsSync(join(root, 'node_modules'))
+      ? 'package-lock.json has changed: npm ci'
+      : 'installing packages: npm ci, once',
+  );
   const options = { cwd: root, env: environment };
   const quiet = ['--no-audit', '--no-fund', '--loglevel=error'];
   try {
@@ -63,7 +68,14 @@ async function install(root, environment) {
 function lacksOtherPlatforms(error) {
   if (!(error instanceof BootstrapError) || !error.message.includes('EUSAGE')) return false;
   const complaints = error.message.match(/(?:Missing|Invalid): .*/g) ?? [];
-  return complaints.length > 0 && complaints.every((line) => /^Missing: .*(android|darwin|freebsd|linux|openharmony|sunos|wasm32|win32|aix|netbsd|openbsd).* from lock file$/.test(line));
+  return (
+    complaints.length > 0 &&
+    complaints.every((line) =>
+      /^Missing: .*(android|darwin|freebsd|linux|openharmony|sunos|wasm32|win32|aix|netbsd|openbsd).* from lock file$/.test(
+        line,
+      ),
+    )
+  );
 }
 
 function isGenerated(root) {
@@ -71,10 +83,15 @@ function isGenerated(root) {
 }
 
 async function generate(root, node, environment) {
-  await runQuietly('prisma generate', node.binary, [join(root, 'node_modules', 'prisma', 'build', 'index.js'), 'generate'], {
-    cwd: root,
-    env: environment,
-  });
+  await runQuietly(
+    'prisma generate',
+    node.binary,
+    [join(root, 'node_modules', 'prisma', 'build', 'index.js'), 'generate'],
+    {
+      cwd: root,
+      env: environment,
+    },
+  );
   writeFileSync(schemaStamp(root), schemaHash(root));
 }
 

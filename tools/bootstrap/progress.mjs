@@ -39,7 +39,12 @@ export function runQuietly(title, command, commandArguments, options) {
     child.on('error', (error) => reject(new BootstrapError(`${title} could not start: ${error.message}`)));
     child.on('close', (code, signal) => {
       if (code === 0) resolve(stdout);
-      else reject(new BootstrapError(`${title} failed (${signal ?? `exit code ${code}`}) after ${elapsed()}:\n${output.trimEnd()}`));
+      else
+        reject(
+          new BootstrapError(
+            `${title} failed (${signal ?? `exit code ${code}`}) after ${elapsed()}:\n${output.trimEnd()}`,
+          ),
+        );
     });
   }).finally(() => {
     clearInterval(ticker);

@@ -333,7 +333,7 @@ CREATE INDEX "delivery_tenant_id_transfer_id_batch_idx" ON "delivery"("tenant_id
 CREATE INDEX "delivery_tenant_id_run_id_state_idx" ON "delivery"("tenant_id", "run_id", "state");
 
 -- CreateIndex
-CREATE INDEX "delivery_tenant_id_source_path_idx" ON "delivery"("tenant_id", "source_path" text_pattern_ops);
+CREATE INDEX "delivery_source_path_idx" ON "delivery" USING SPGIST ("source_path");
 
 -- CreateIndex
 CREATE INDEX "delivery_tenant_id_sha256_idx" ON "delivery"("tenant_id", "sha256");
@@ -446,9 +446,8 @@ create policy tenant_wall on tenant
 -- What the application may do to its own tenant's rows. Versions and audit events are never changed, runs and their
 -- ledger never deleted.
 grant select on tenant to waybill_app;
-grant select, insert on audit_event, pipeline_version to waybill_app;
+grant select, insert on audit_event, pipeline_version, credential_index to waybill_app;
 grant select, insert, update on principal, api_key, session, pipeline, run, transfer, delivery to waybill_app;
-grant select, insert, delete on credential_index to waybill_app;
 grant select, insert, update, delete
   on connector_endpoint, secret, file_set_item, delivery_claim, webhook, webhook_delivery, idempotency_key to waybill_app;
 

@@ -1,0 +1,68 @@
+import type { Connector, Sink, Source } from '../connectors/contract.ts';
+import { WaybillError } from '../schema/errors.ts';
+
+/** The connector with the endpoint's name in every error: a copy has two ends, and people must know which one failed. */
+export function withEndpointName(connector: Connector, endpoint: string): Connector {
+  const named = <Result>(call: Promise<Result>, path?: string) => nameErrors(call, endpoint, path);
+  const { rename, sweep } = connector;
+  return {
+    capabilities: connector.capabilities,
+    check: (signal) => named(connector.check(signal)),
+    stat: (path, signal) => named(connector.stat(path, signal), path),
+    async *list(folder, options, signal) {
+      try {
+        yield* connector.list(folder, options, signal);
+      } catch (error) {
+        throw nameError(error, endpoint, folder);
+      }
+    },
+    open: async (path, options, signal) =>
+      nameSource(await named(connector.open(path, options, signal), path), endpoint, path),
+    begin: async (path, options, signal) =>
+      nameSink(await named(connector.begin(path, options, signal), path), endpoint, path),
+    remove: (path, signal) => named(connector.remove(path, signal), path),
+    ...(rename && {
+      rename: (from, to, options, signal) => named(rename.call(connector, from, to, options, signal), from),
+    }),
+    ...(sweep && {
+      sweep: (folder, olderThanMs, signal) => named(sweep.call(connector, folder, olderThanMs, signal), folder),
+    }),
+    close: () => connector.close(),
+  };
+}
+
+function nameSource(source: Source, endpoint: string, path: string): Source {
+  return {
+    size: source.size,
+    version: source.version,
+    read: (buffer, at, signal) => nameErrors(source.read(buffer, at, signal), endpoint, path),
+    close: () => source.close(),
+  };
+}
+
+function nameSink(sink: Sink, endpoint: string, path: string): Sink {
+  return {
+    temporaryPath: sink.temporaryPath,
+    write: (bytes, at, signal) => nameErrors(sink.write(bytes, at, signal), endpoint, path),
+    seal: (signal) => nameErrors(sink.seal(signal), endpoint, path),
+    commit: (signal) => nameErrors(sink.commit(signal), endpoint, path),
+    abort: () => sink.abort(),
+  };
+}
+
+async function nameErrors<Result>(call: Promise<Result>, endpoint: string, path: string | undefined): Promise<Result> {
+  try {
+    return await call;
+  } catch (error) {
+    throw nameError(error, endpoint, path);
+  }
+}
+
+function nameError(error: unknown, endpoint: string, path: string | undefined): unknown {
+  if (!(error instanceof WaybillError) || error.context.endpoint !== undefined) return error;
+  const facts = { ...(path !== undefined && { path }), ...error.context, endpoint };
+  return new WaybillError(error.kind, error.message, {
+    ...facts,
+    ...(error.cause !== undefined && { cause: error.cause }),
+  });
+}

@@ -1,0 +1,76 @@
+import type { Log } from '../../connectors/contract.ts';
+import type { Store } from '../../prisma/contract.ts';
+import type { CallTerms } from '../../schema/workflow.ts';
+import type { EndpointPool } from '../endpoints.ts';
+import type { Buffers } from './buffers.ts';
+
+/** What an activity gets from whoever runs it: Temporal's worker, or a test. */
+export interface ActivityContext {
+  /** Aborts when the run is cancelled, the worker shuts down or the attempt is taken for dead. */
+  signal: AbortSignal;
+  /** Says that the attempt lives. The details are for people; no attempt relies on them. */
+  heartbeat(details: unknown): void;
+  /** Names this attempt and no other: claims are held in its name. */
+  owner: string;
+  /** 1 for the first. */
+  attempt: number;
+  /** The step's terms: which failures get another attempt, and how long a copy may stand still. */
+  terms: CallTerms;
+}
+
+export interface TransferDependencies {
+  store: Store;
+  endpoints: EndpointPool;
+  log: Log;
+  /** Memory for file contents, shared by every copy of the process. */
+  buffers: Buffers;
+  clock: { now(): Date };
+  /** Called after each durable step of a delivery, for tests that stop the process there. */
+  observe?(step: DurableStep, deliveryId: string): void | Promise<void>;
+}
+
+/** The steps of a delivery after which a crash leaves something behind, in order. */
+export const durableSteps = [
+  'claimed',
+  'written',
+  'verified',
+  'committed',
+  'published',
+  'disposed',
+  'settled',
+] as const;
+export type DurableStep = (typeof durableSteps)[number];
+
+/** Limits of the engine. */
+export const limits = {
+  /** Deliveries of one batch, and so of one activity. */
+  batchFiles: 500,
+  batchBytes: 256 * 1024 * 1024,
+  /** A file over this size is a batch of its own. */
+  aloneBytes: 64 * 1024 * 1024,
+  /** Rows that one statement writes. */
+  pageRows: 2_000,
+  /** Rows that one transaction of a running copy changes. */
+  commitRows: 200,
+  /** A claim that nobody renews for so long may be taken over by another run. */
+  leaseMs: 60_000,
+  heartbeatMs: 1_000,
+  /** How often a copy looks again whether the other run that copies the same file is done, and for how long it waits. */
+  busyPollMs: 500,
+  busyWaitMs: 10 * 60_000,
+  /** Names tried for `onConflict: version`: `a.v2.csv` to `a.v1000.csv`. */
+  versions: 1_000,
+  /** Blocks of one file in flight together. */
+  blocksInFlight: 64,
+  /** How long the removal of a temporary file may hold up the end of an attempt. */
+  abortWaitMs: 800,
+  /** How much longer than its run a rename may take that has begun. */
+  commitGraceMs: 800,
+  /** Below this size the commit itself finds out that the target exists; a look ahead would cost more than the bytes. */
+  lookAheadBytes: 1024 * 1024,
+  /** Temporary files of so many earlier attempts are looked for. */
+  earlierAttempts: 5,
+  /** Memory of one file in flight. */
+  fileBufferBytes: 16 * 1024 * 1024,
+  errorMessageLength: 2_000,
+} as const;

@@ -1,0 +1,166 @@
+import type { EvidenceClass } from '../../connectors/contract.ts';
+import { isSameVersion } from '../../connectors/temporary.ts';
+import { replanDeliveries } from '../../prisma/ledger.ts';
+import { WaybillError } from '../../schema/errors.ts';
+import { type Copy, type CopyWork, stepTaken } from './copyWork.ts';
+import { deliveryKey } from './deliveryKey.ts';
+import { dispose } from './disposal.ts';
+import { hashFile } from './hashFile.ts';
+import { statIfThere } from './relocate.ts';
+import { type Receipt, send } from './send.ts';
+
+/**
+ * Takes one delivery as far as it goes: claimed, copied, published, its source disposed of. Gives `busy` when another
+ * run copies the same file version at this moment. May be called again after a crash at any point: what is done is not
+ * done again. Throws what stopped it.
+ */
+export async function deliver(work: CopyWork, copy: Copy): Promise<'done' | 'busy'> {
+  if (copy.row.state === 'published') return settle(work, copy);
+  if (copy.row.errorKind === 'conflict') await takeNewVersion(work, copy);
+  const outcome = await work.ledger.claim(copy.row);
+  if (outcome.claim === 'busy') return 'busy';
+  if (outcome.claim === 'delivered')
+    return outcome.by === copy.row.id ? settle(work, copy) : skip(work, copy, { duplicateOf: outcome.by });
+  copy.row = outcome.row;
+  copy.claimed = true;
+  await stepTaken(work, copy, 'claimed');
+  if (work.options.onConflict === 'skip-identical' && copy.row.state !== 'verified') {
+    const same = await findIdentical(work, copy);
+    if (same !== null) return skip(work, copy, same);
+  }
+  await publish(work, copy, (await recover(work, copy)) ?? (await send(work, copy)));
+  return work.options.then === null ? 'done' : settle(work, copy);
+}
+
+/** The last attempt found another version of the source than was planned: from now on the delivery is of this one. */
+async function takeNewVersion(work: CopyWork, copy: Copy): Promise<void> {
+  const { row } = copy;
+  const found = await statIfThere(work.source.connector, row.sourcePath, copy.signal);
+  const planned = { size: row.sourceSize, modified: row.sourceModified };
+  if (found === null || found.kind !== 'file' || isSameVersion(found, planned)) return;
+  const version = { sourceSize: found.size, sourceModified: found.modified };
+  const identity = {
+    tenantId: work.tenantId,
+    pipeline: work.pipeline,
+    sourceEndpoint: work.source.name,
+    sourcePath: row.sourcePath,
+    ...version,
+    targetEndpoint: work.target.name,
+    targetPath: row.targetPath,
+  };
+  const replanned = {
+    ...row,
+    ...version,
+    state: 'planned' as const,
+    deliveryKey: deliveryKey(identity, work.options.once),
+  };
+  await work.dependencies.store.sql(work.tenantId, (sql) => replanDeliveries(sql, work.tenantId, [replanned]));
+  copy.row = replanned;
+}
+
+/**
+ * A delivery that was verified and never written down as published was stopped around its commit. When the target has
+ * those very bytes, it was published: only the ledger does not know yet.
+ */
+async function recover(work: CopyWork, copy: Copy): Promise<Receipt | null> {
+  const { row, signal } = copy;
+  if (row.state !== 'verified' || row.sha256 === null) return null;
+  const { connector } = work.target;
+  const there = await statIfThere(connector, row.targetPath, signal);
+  if (there?.kind !== 'file' || there.size !== row.sourceSize) return null;
+  const reading = { buffers: work.dependencies.buffers, signal, onBytes: () => copy.moved() };
+  if ((await hashFile(connector, row.targetPath, there, reading)) !== row.sha256) return null;
+  if (row.temporaryPath !== null) await connector.remove(row.temporaryPath, signal);
+  return { targetPath: row.targetPath, sha256: row.sha256, evidence: row.evidence as EvidenceClass };
+}
+
+/** The ledger row, the memory of the delivery and its event in one transaction. */
+async function publish(work: CopyWork, copy: Copy, receipt: Receipt): Promise<void> {
+  const { row } = copy;
+  const { options, source, target } = work;
+  await work.ledger.write({
+    delivery: row,
+    change: {
+      state: options.then === null ? 'settled' : 'published',
+      published: true,
+      bytesDone: row.sourceSize,
+      ...receipt,
+      error: null,
+    },
+    claim: 'deliver',
+    events: [
+      work.events.delivery('delivery.published', row, {
+        source: { endpoint: source.name, path: row.sourcePath, modified: row.sourceModified },
+        target: { endpoint: target.name, path: receipt.targetPath },
+        bytes: row.sourceSize,
+        sha256: receipt.sha256,
+        evidence: receipt.evidence,
+      }),
+    ],
+  });
+  copy.row = { ...row, ...receipt, state: options.then === null ? 'settled' : 'published' };
+  copy.claimed = false;
+  work.done.files++;
+  await stepTaken(work, copy, 'published');
+}
+
+/** Disposes of the source of a published file. */
+async function settle(work: CopyWork, copy: Copy): Promise<'done'> {
+  const { events, note, disposedPath } = await dispose(work, copy);
+  await stepTaken(work, copy, 'disposed');
+  await work.ledger.write({
+    delivery: copy.row,
+    change: {
+      state: 'settled',
+      ...(disposedPath !== null && { disposedPath }),
+      error: note === null ? null : { kind: null, message: note },
+    },
+    claim: 'none',
+    events,
+  });
+  await stepTaken(work, copy, 'settled');
+  return 'done';
+}
+
+/** The file is at the target already; the source is disposed of all the same, before the row says that all is done. */
+async function skip(
+  work: CopyWork,
+  copy: Copy,
+  why: { duplicateOf: string } | { sha256: string; evidence: EvidenceClass },
+): Promise<'done'> {
+  const { events, disposedPath } = await dispose(work, copy);
+  await work.ledger.write({
+    delivery: copy.row,
+    change: { state: 'skipped', ...why, ...(disposedPath !== null && { disposedPath }), error: null },
+    claim: copy.claimed ? 'deliver' : 'none',
+    events: [
+      ...events,
+      work.events.delivery('delivery.skipped', copy.row, {
+        source: { endpoint: work.source.name, path: copy.row.sourcePath },
+        target: { endpoint: work.target.name, path: copy.row.targetPath },
+        reason: 'duplicateOf' in why ? 'already delivered' : 'the target has the same bytes',
+      }),
+    ],
+  });
+  copy.claimed = false;
+  return 'done';
+}
+
+/** With `skip-identical`: the hash when the target has the same bytes, null when it has nothing. Throws exists otherwise. */
+async function findIdentical(work: CopyWork, copy: Copy): Promise<{ sha256: string; evidence: EvidenceClass } | null> {
+  const { row, signal } = copy;
+  const there = await statIfThere(work.target.connector, row.targetPath, signal);
+  if (there === null) return null;
+  const reading = { buffers: work.dependencies.buffers, signal, onBytes: () => copy.moved() };
+  const version = { size: row.sourceSize, modified: row.sourceModified };
+  if (there.kind === 'file' && there.size === row.sourceSize) {
+    const sent = await hashFile(work.source.connector, row.sourcePath, version, reading);
+    if ((await hashFile(work.target.connector, row.targetPath, there, reading)) === sent)
+      return { sha256: sent, evidence: 'readback' };
+  }
+  throw new WaybillError('exists', 'the target exists and has other bytes', {
+    operation: 'comparing',
+    endpoint: work.target.name,
+    path: row.targetPath,
+  });
+}

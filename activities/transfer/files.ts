@@ -1,0 +1,171 @@
+import { recordEvents } from '../../audit/record.ts';
+import { evaluateCondition, type Scope } from '../../language/evaluate.ts';
+import { type Location, parseLocation } from '../../language/location.ts';
+import { fileSetTotals, findLedgerRun, type ListedFile, skipInFileSet } from '../../prisma/ledger.ts';
+import { WaybillError } from '../../schema/errors.ts';
+import { baseName, normalisePath } from '../../schema/paths.ts';
+import type { FileFact, FileSet, Json } from '../../schema/plan.ts';
+import { type ActivityContext, limits, type TransferDependencies } from './context.ts';
+import { type EventWriter, eventsOf } from './events.ts';
+import { withHeartbeat } from './heartbeat.ts';
+import { listingTerms, listLocation } from './listing.ts';
+import { choose, conflictRules, emptyRules, placeBelow, readGlobs } from './options.ts';
+import { isKind, relocate, statIfThere } from './relocate.ts';
+import { stageListing } from './stageListing.ts';
+
+/** A step that works on files without moving bytes between endpoints. */
+export interface FilesInput {
+  tenantId: string;
+  runId: string;
+  /** Path of the step with its loop indexes. */
+  stepKey: string;
+  /** alias -> endpoint */
+  endpoints: Record<string, string>;
+  /** The filled `with` of the action. */
+  with: Record<string, Json>;
+  /** What `where` may use besides `file`. */
+  scope?: Scope;
+}
+
+/**
+ * `files.list`: writes the matching files into a set of the ledger and gives a reference to it. Throws not-found when
+ * the place is absent, or nothing matches and `onEmpty` is `fail`; invalid when `where` gives no bool.
+ */
+export async function listFiles(
+  dependencies: TransferDependencies,
+  input: FilesInput,
+  context: ActivityContext,
+): Promise<{ files: FileSet }> {
+  const { tenantId, runId, with: given } = input;
+  const from = parseLocation(given.from ?? null, input.endpoints);
+  const terms = listingTerms(from, readGlobs(given.exclude, 'exclude'));
+  const onEmpty = choose(given, 'onEmpty', emptyRules);
+  const where = readCondition(given.where, from.endpoint, input.scope ?? {});
+  let listed = 0;
+  const files = await withHeartbeat(
+    context,
+    () => ({ listed }),
+    async () => {
+      const setId = await dependencies.endpoints.use(tenantId, from.endpoint, (connector) =>
+        stageListing(
+          dependencies,
+          { tenantId, runId, endpoint: from.endpoint },
+          filterPages(listLocation(connector, terms, context.signal), where),
+          (count) => {
+            listed = count;
+          },
+        ),
+      );
+      const totals = await dependencies.store.sql(tenantId, (sql) => fileSetTotals(sql, tenantId, setId));
+      return { ref: setId, ...totals };
+    },
+  );
+  if (files.count === 0 && onEmpty === 'fail')
+    throw new WaybillError('not-found', `no file matches ${from.glob ?? from.path}`, { endpoint: from.endpoint });
+  return { files };
+}
+
+async function* filterPages(
+  pages: AsyncIterable<ListedFile[]>,
+  where: (file: ListedFile) => boolean,
+): AsyncIterable<ListedFile[]> {
+  for await (const page of pages) yield page.filter(where);
+}
+
+function readCondition(cel: Json | undefined, endpoint: string, scope: Scope): (file: ListedFile) => boolean {
+  if (cel === undefined || cel === null) return () => true;
+  if (typeof cel === 'boolean') return () => cel;
+  if (typeof cel !== 'string') throw new WaybillError('invalid', '`where` must be an expression', { field: 'where' });
+  return (file) => evaluateCondition(cel, { ...scope, file: asFact(file, endpoint) });
+}
+
+function asFact(file: ListedFile, endpoint: string): FileFact {
+  return { endpoint, path: file.path, name: baseName(file.path), size: file.size, modified: file.modified };
+}
+
+/** Rows of a file set after the first `after`, in the order of the listing; none past its end. */
+export async function fileSetPage(
+  { store }: Pick<TransferDependencies, 'store'>,
+  { tenantId, ref, after, limit }: { tenantId: string; ref: string; after: number; limit: number },
+): Promise<FileFact[]> {
+  const wanted = Math.min(Math.max(1, limit), limits.pageRows);
+  const rows = await store.sql(tenantId, (sql) =>
+    skipInFileSet(sql, tenantId, { setId: ref, skip: after, limit: wanted }),
+  );
+  return rows.map((row) => asFact(row, row.endpoint));
+}
+
+/**
+ * `files.move`: moves one file within its endpoint and gives its new path. Throws not-found, exists, unsupported. A later
+ * attempt that finds the source gone and a file at the new path takes that for its own earlier success.
+ */
+export async function moveFile(
+  dependencies: TransferDependencies,
+  input: FilesInput,
+  context: ActivityContext,
+): Promise<{ path: string }> {
+  const { tenantId, with: given } = input;
+  const from = oneFile(parseLocation(given.from ?? null, input.endpoints), 'from');
+  if (typeof given.to !== 'string') throw new WaybillError('invalid', '`to` must be a path', { field: 'to' });
+  const folder = from.path.slice(0, Math.max(1, from.path.lastIndexOf('/')));
+  const to = placeBelow(normalisePath(given.to), from.path, folder);
+  const onConflict = choose(given, 'onConflict', conflictRules);
+  if (to === from.path)
+    throw new WaybillError('invalid', '`to` is the file itself', { endpoint: from.endpoint, path: to });
+  const path = await dependencies.endpoints.use(tenantId, from.endpoint, async (connector) => {
+    const { signal } = context;
+    try {
+      return await relocate(from.path, to, onConflict, {
+        connector,
+        signal,
+        buffers: dependencies.buffers,
+        intend: async () => undefined,
+      });
+    } catch (error) {
+      const mayBeOurs = isKind(error, 'not-found') && context.attempt > 1;
+      if (mayBeOurs && (await statIfThere(connector, to, signal)) !== null) return to;
+      throw error;
+    }
+  });
+  await record(dependencies, input, (events) => [
+    events.step('file.moved', input.stepKey, { endpoint: from.endpoint, from: from.path, to: path }),
+  ]);
+  return { path };
+}
+
+/** `files.delete`: deletes one file. Deleting what is gone succeeds, and the event says that it was. */
+export async function deleteFile(
+  dependencies: TransferDependencies,
+  input: FilesInput,
+  context: ActivityContext,
+): Promise<{ path: string }> {
+  const { tenantId, with: given } = input;
+  const at = oneFile(parseLocation(given.at ?? null, input.endpoints), 'at');
+  const existed = await dependencies.endpoints.use(tenantId, at.endpoint, async (connector) => {
+    const found = await statIfThere(connector, at.path, context.signal);
+    if (found !== null) await connector.remove(at.path, context.signal);
+    return found !== null || context.attempt > 1;
+  });
+  await record(dependencies, input, (events) => [
+    events.step('file.deleted', input.stepKey, { endpoint: at.endpoint, path: at.path, existed }),
+  ]);
+  return { path: at.path };
+}
+
+function oneFile(location: Location, field: string): { endpoint: string; path: string } {
+  const { endpoint, path } = location;
+  if (path === null || path.endsWith('/'))
+    throw new WaybillError('invalid', `\`${field}\` names one file, not a folder or a glob`, { field });
+  return { endpoint, path };
+}
+
+async function record(
+  { store }: TransferDependencies,
+  { tenantId, runId }: FilesInput,
+  events: (writer: EventWriter) => Parameters<typeof recordEvents>[2],
+): Promise<void> {
+  await store.sql(tenantId, async (sql) => {
+    const run = await findLedgerRun(sql, tenantId, runId);
+    await recordEvents(sql, tenantId, events(eventsOf(run, runId, null)));
+  });
+}

@@ -1,0 +1,248 @@
+import { recordEvents } from '../../audit/record.ts';
+import { type Location, parseLocation } from '../../language/location.ts';
+import type { Sql } from '../../prisma/contract.ts';
+import {
+  completePlan,
+  deleteFileSet,
+  findLedgerRun,
+  findSharedTarget,
+  insertDeliveries,
+  type LedgerRun,
+  type ListedFile,
+  lockTransfer,
+  openTransfer,
+  type PlannedDelivery,
+  plannedTotals,
+  readFileSet,
+  type TransferRow,
+} from '../../prisma/ledger.ts';
+import { asWaybillError, WaybillError } from '../../schema/errors.ts';
+import type { Json } from '../../schema/plan.ts';
+import { createBatches } from './batches.ts';
+import { type ActivityContext, limits, type TransferDependencies } from './context.ts';
+import { deliveryKey } from './deliveryKey.ts';
+import { eventsOf } from './events.ts';
+import { withHeartbeat } from './heartbeat.ts';
+import { listingBase, listingTerms, listLocation } from './listing.ts';
+import {
+  asTransferOptions,
+  choose,
+  conflictRules,
+  emptyRules,
+  onceRules,
+  placeBelow,
+  readDisposal,
+  readGlobs,
+  type TransferOptions,
+  verifyRules,
+} from './options.ts';
+import { stageListing } from './stageListing.ts';
+
+export interface PlanInput {
+  tenantId: string;
+  runId: string;
+  /** Id of the step, as people know it. */
+  step: string;
+  /** Path of the step with its loop indexes: one transfer for each, however often the step is planned. */
+  stepKey: string;
+  /** alias -> endpoint */
+  endpoints: Record<string, string>;
+  /** The filled `with` of `transfer.copy@1`. */
+  with: Record<string, Json>;
+}
+
+export interface PlanAnswer {
+  transferId: string;
+  files: number;
+  bytes: number;
+  batches: number;
+}
+
+/**
+ * Lists the source and writes one planned delivery for each file, in batches, all in one transaction: a plan is whole or
+ * it is not. A second call gives the plan that exists. Throws before anything is planned: invalid for bad options and for
+ * two source files with one target path (both named), not-found for an absent source and, with `onEmpty: fail`, for a
+ * glob that matches nothing. Any other empty listing is 0 files.
+ */
+export async function planTransfer(
+  dependencies: TransferDependencies,
+  input: PlanInput,
+  context: ActivityContext,
+): Promise<PlanAnswer> {
+  const { store } = dependencies;
+  const { tenantId, runId, step, stepKey } = input;
+  const terms = readTerms(input);
+  const { run, transfer } = await store.sql(tenantId, async (sql) => ({
+    run: await findLedgerRun(sql, tenantId, runId),
+    transfer: await openTransfer(sql, tenantId, {
+      runId,
+      step,
+      stepKey,
+      sourceEndpoint: terms.from.endpoint,
+      targetEndpoint: terms.to.endpoint,
+      options: terms.options,
+    }),
+  }));
+  if (transfer.planned) return answer(dependencies, tenantId, transfer.id);
+  let listed = 0;
+  await withHeartbeat(
+    context,
+    () => ({ listed }),
+    async () => {
+      const setId = await stageSource(dependencies, input, terms, context.signal, (count) => {
+        listed = count;
+      });
+      if (listed === 0 && terms.onEmpty === 'fail')
+        throw new WaybillError('not-found', `no file matches ${terms.from.glob ?? terms.from.path}`, {
+          endpoint: terms.from.endpoint,
+        });
+      await store.sql(tenantId, (sql) => writePlan(sql, { tenantId, runId, run, transferId: transfer.id, setId }));
+    },
+  );
+  return answer(dependencies, tenantId, transfer.id);
+}
+
+interface PlanTerms {
+  from: Location;
+  to: Location;
+  options: TransferOptions;
+  exclude: string[];
+  onEmpty: (typeof emptyRules)[number];
+}
+
+function readTerms({ with: given, endpoints }: PlanInput): PlanTerms {
+  const from = parseLocation(given.from ?? null, endpoints);
+  const to = parseLocation(given.to ?? null, endpoints);
+  if (to.path === null) throw new WaybillError('invalid', '`to` is a file or a folder, not a glob', { field: 'to' });
+  if (from.glob !== null && !to.path.endsWith('/'))
+    throw new WaybillError('invalid', '`to` must be a folder (end in /), since `from` is a glob', { field: 'to' });
+  if (from.path?.endsWith('/'))
+    throw new WaybillError('invalid', '`from` names a folder; name a file, or a glob such as *', { field: 'from' });
+  const options: TransferOptions = {
+    onConflict: choose(given, 'onConflict', conflictRules),
+    once: choose(given, 'once', onceRules),
+    verify: choose(given, 'verify', verifyRules),
+    then: readDisposal(given.then, from.glob !== null),
+    base: listingBase(from),
+    to: to.path,
+  };
+  if (from.path !== null) refuseOntoItself(from, to, options);
+  return {
+    from,
+    to,
+    options,
+    exclude: readGlobs(given.exclude, 'exclude'),
+    onEmpty: choose(given, 'onEmpty', emptyRules),
+  };
+}
+
+function refuseOntoItself(from: Location, to: Location, { base, then }: TransferOptions): void {
+  const path = from.path!;
+  if (from.endpoint === to.endpoint && placeBelow(to.path!, path, base) === path)
+    throw new WaybillError('invalid', 'source and target are the same file', { endpoint: from.endpoint, path });
+  if (then !== null && 'move' in then && placeBelow(then.move, path, base) === path)
+    throw new WaybillError('invalid', '`then.move` names the source itself', { endpoint: from.endpoint, path });
+}
+
+/**
+ * Lists into the ledger. What earlier runs moved aside or delivered into a folder below the glob is left out: those
+ * files would otherwise travel again with every run.
+ */
+async function stageSource(
+  dependencies: TransferDependencies,
+  { tenantId, runId }: PlanInput,
+  { from, to, options, exclude }: PlanTerms,
+  signal: AbortSignal,
+  onFiles: (count: number) => void,
+): Promise<string> {
+  const terms = listingTerms(from, exclude);
+  const outputs: string[] = [];
+  if (from.glob !== null && options.then !== null && 'move' in options.then) outputs.push(options.then.move);
+  if (from.glob !== null && from.endpoint === to.endpoint) outputs.push(options.to);
+  const isOutput = (path: string) => outputs.some((folder) => path.startsWith(folder));
+  return dependencies.endpoints.use(tenantId, from.endpoint, (connector) =>
+    stageListing(
+      dependencies,
+      { tenantId, runId, endpoint: from.endpoint },
+      listLocation(connector, { ...terms, isExcluded: (path) => isOutput(path) || terms.isExcluded(path) }, signal),
+      onFiles,
+    ),
+  );
+}
+
+interface PlanWork {
+  tenantId: string;
+  runId: string;
+  run: LedgerRun;
+  transferId: string;
+  setId: string;
+}
+
+async function writePlan(sql: Sql, { tenantId, runId, run, transferId, setId }: PlanWork): Promise<void> {
+  const transfer = await lockTransfer(sql, tenantId, transferId);
+  if (!transfer.planned) {
+    const batches = createBatches();
+    let after = -1;
+    for (;;) {
+      const page = await readFileSet(sql, tenantId, { setId, after, limit: limits.pageRows });
+      if (page.length === 0) break;
+      after = page.at(-1)!.ordinal;
+      const rows = page.map((file) => planDelivery(file, { tenantId, run, transfer, batch: batches.place(file.size) }));
+      await insertDeliveries(sql, tenantId, transfer, rows);
+    }
+    await refuseSharedTarget(sql, tenantId, transfer);
+    await completePlan(sql, tenantId, transferId, batches.count());
+    const totals = await plannedTotals(sql, tenantId, transferId);
+    const { step, sourceEndpoint, targetEndpoint } = transfer;
+    const event = eventsOf(run, runId, transferId).transfer('transfer.started', transferId, {
+      step,
+      sourceEndpoint,
+      targetEndpoint,
+      ...totals,
+    });
+    await recordEvents(sql, tenantId, [event]);
+  }
+  await deleteFileSet(sql, tenantId, setId);
+}
+
+function planDelivery(
+  file: ListedFile,
+  { tenantId, run, transfer, batch }: { tenantId: string; run: LedgerRun; transfer: TransferRow; batch: number },
+): PlannedDelivery {
+  const { to, base, once } = asTransferOptions(transfer.options);
+  const source = { sourcePath: file.path, sourceSize: file.size, sourceModified: file.modified };
+  try {
+    const targetPath = placeBelow(to, file.path, base);
+    const { sourceEndpoint, targetEndpoint } = transfer;
+    const identity = { tenantId, pipeline: run.pipelineName, sourceEndpoint, ...source, targetEndpoint, targetPath };
+    return { batch, ...source, targetPath, deliveryKey: deliveryKey(identity, once), refusal: null };
+  } catch (error) {
+    // One name that the target cannot have must not keep the others from travelling: it fails alone, and says why.
+    const { kind, message } = asWaybillError(error);
+    const identity = { tenantId, pipeline: '', sourceEndpoint: '', ...source, targetEndpoint: '', targetPath: '' };
+    return {
+      batch,
+      ...source,
+      targetPath: `${to}${file.path}`,
+      deliveryKey: deliveryKey(identity, 'off'),
+      refusal: { kind, message },
+    };
+  }
+}
+
+async function refuseSharedTarget(sql: Sql, tenantId: string, { id, targetEndpoint }: TransferRow): Promise<void> {
+  const shared = await findSharedTarget(sql, tenantId, id);
+  if (shared === undefined) return;
+  const { one, other, targetPath } = shared;
+  throw new WaybillError('invalid', `${one} and ${other} would both become ${targetPath}`, {
+    endpoint: targetEndpoint,
+    path: targetPath,
+  });
+}
+
+function answer({ store }: TransferDependencies, tenantId: string, transferId: string): Promise<PlanAnswer> {
+  return store.sql(tenantId, async (sql) => {
+    const transfer = await lockTransfer(sql, tenantId, transferId);
+    return { transferId, ...(await plannedTotals(sql, tenantId, transferId)), batches: transfer.batches };
+  });
+}

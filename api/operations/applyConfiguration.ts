@@ -1,0 +1,82 @@
+import { allow, type Permission } from '../../identity/permissions.ts';
+import { check, type SourceFile } from '../../language/check.ts';
+import type { Diagnostic } from '../../schema/diagnostics.ts';
+import { WaybillError } from '../../schema/errors.ts';
+import type { Operation } from '../context.ts';
+import { limits } from '../limits.ts';
+import { type Change, type PlannedChange, planChanges } from './configuration/changes.ts';
+import { readCurrent } from './configuration/current.ts';
+import { type DocumentSecret, resolveSecrets } from './configuration/documentSecrets.ts';
+import { lockConfiguration } from './configuration/lock.ts';
+import { writeChanges } from './configuration/write.ts';
+
+export interface ApplyConfigurationInput {
+  documents: SourceFile[];
+  secrets?: DocumentSecret[] | null | undefined;
+  prune?: boolean | null | undefined;
+  dryRun?: boolean | null | undefined;
+}
+
+export interface Applied {
+  changes: Change[];
+  /** Warnings. */
+  diagnostics: Diagnostic[];
+  /** Files that are not ours. */
+  ignored: Array<{ file: string; reason: string }>;
+}
+
+/**
+ * Publishes all documents or none. Throws invalid with every diagnostic when one is wrong or lacks a secret, forbidden
+ * for a kind that the credential may not change, conflict when an endpoint to be removed is used.
+ */
+export async function applyConfiguration(operation: Operation, input: ApplyConfigurationInput): Promise<Applied> {
+  const { store, caller, registry, secretBox } = operation;
+  const { tenantId } = caller;
+  checkSize(input.documents);
+  const prune = input.prune ?? false;
+  return store.withTenant(tenantId, async (transaction) => {
+    await lockConfiguration(transaction.sql, tenantId);
+    const current = await readCurrent(transaction, tenantId);
+    // What is pruned is not there for the pipelines that stay.
+    const knownEndpoints = new Set(prune ? [] : current.endpoints.keys());
+    const checked = check(input.documents, { connectors: registry.definitions, knownEndpoints });
+    if (!checked.ok) throw refused(checked.diagnostics);
+
+    const stored = new Set(current.secrets.keys());
+    const secrets = resolveSecrets(checked.documents, input.documents, input.secrets ?? [], stored);
+    if (secrets.diagnostics.length > 0) throw refused([...checked.diagnostics, ...secrets.diagnostics]);
+
+    const digest = (value: string) => secretBox.digest(tenantId, value);
+    const planned = planChanges(checked.documents, secrets.resolved, current, { prune, digest });
+    checkPermissions(operation, planned);
+    if (!input.dryRun) await writeChanges(operation, transaction, planned, current);
+
+    const changes = planned.map(({ kind, name, change, version }) => ({ kind, name, change, version }));
+    return { changes, diagnostics: checked.diagnostics, ignored: checked.ignored };
+  });
+}
+
+const permissionOfKind: Record<Change['kind'], Permission> = {
+  pipeline: 'pipeline:publish',
+  endpoint: 'endpoint:change',
+  webhook: 'webhook:change',
+};
+
+function checkPermissions({ caller }: Operation, planned: readonly PlannedChange[]): void {
+  for (const { kind, name, change } of planned) {
+    if (change === 'unchanged' || allow(caller, permissionOfKind[kind])) continue;
+    throw new WaybillError('forbidden', `the credential may not change ${kind} ${name}`, { field: 'documents' });
+  }
+}
+
+function checkSize(documents: readonly SourceFile[]): void {
+  if (documents.length <= limits.documents) return;
+  const message = `${documents.length} files; at most ${limits.documents} are published together`;
+  throw new WaybillError('invalid', message, { field: 'documents' });
+}
+
+function refused(diagnostics: Diagnostic[]): WaybillError {
+  const mistakes = diagnostics.filter(({ severity }) => severity === 'error').length;
+  const count = mistakes === 1 ? '1 mistake' : `${mistakes} mistakes`;
+  return new WaybillError('invalid', `${count}; nothing was published`, { field: 'documents', diagnostics });
+}

@@ -1,0 +1,71 @@
+import { WorkflowNotFoundError } from '@temporalio/client';
+import { recordEvents } from '../../audit/record.ts';
+import type { Run } from '../../prisma/generated/client.ts';
+import { WaybillError } from '../../schema/errors.ts';
+import { rowId } from '../../schema/names.ts';
+import type { Operation } from '../context.ts';
+import { withinDeadline } from '../deadline.ts';
+import { limits } from '../limits.ts';
+import { closeUnstarted } from './closeUnstarted.ts';
+import { actorOf } from './events.ts';
+import { hasEnded } from './runState.ts';
+
+/**
+ * Asks a run to stop; it ends within seconds, after its `finally`. Asking twice is one request. Throws not-found,
+ * conflict when the run has ended in another way, unavailable when Temporal cannot be told (the request stays recorded).
+ */
+export async function cancelRun(
+  operation: Operation,
+  input: { id: string; reason?: string | null | undefined },
+): Promise<{ run: Run }> {
+  const id = rowId('run', input.id);
+  const reason = checkReason(input.reason);
+  const run = id === undefined ? null : await recordRequest(operation, id, reason);
+  if (run === null) throw new WaybillError('not-found', 'there is no such run', { field: 'id' });
+  if (run.status === 'cancelled') return { run };
+  if (hasEnded(run.status)) throw new WaybillError('conflict', `the run has ended: ${run.status}`, { field: 'id' });
+
+  await tellTemporal(operation, run);
+  const { store, caller } = operation;
+  const now = await store.withTenant(caller.tenantId, ({ db }) =>
+    db.run.findFirstOrThrow({ where: { tenantId: caller.tenantId, id: run.id } }),
+  );
+  return { run: now };
+}
+
+async function recordRequest({ store, caller }: Operation, id: string, reason: string | null): Promise<Run | null> {
+  const { tenantId } = caller;
+  return store.withTenant(tenantId, async ({ db, sql }) => {
+    const live = { tenantId, id, status: { in: ['starting', 'running'] }, cancelRequestedAt: null };
+    const { count } = await db.run.updateMany({ where: live, data: { cancelRequestedAt: new Date() } });
+    const run = await db.run.findFirst({ where: { tenantId, id } });
+    if (run !== null && count === 1) {
+      const data = { pipeline: run.pipelineName, reason };
+      const event = { type: 'run.cancel-requested', actor: actorOf(caller), runId: id, data };
+      await recordEvents(sql, tenantId, [event]);
+    }
+    return run;
+  });
+}
+
+async function tellTemporal(operation: Operation, run: Run): Promise<void> {
+  const { temporal, log } = operation;
+  try {
+    await withinDeadline(temporal, limits.temporalTimeoutMs, () =>
+      temporal.workflow.getHandle(run.workflowId).cancel(),
+    );
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) {
+      // Not started yet, or just ended: a run that is closed here stays closed for a start that comes late.
+      const failure = { kind: 'cancelled', message: 'cancelled before it began' } as const;
+      await closeUnstarted(operation, run, { status: 'cancelled', event: 'run.cancelled', error: failure });
+      return;
+    }
+    log.warn({ runId: run.id, cause: String(error) }, 'Temporal did not take a cancellation');
+    throw new WaybillError('unavailable', 'Temporal cannot be reached; ask again', { cause: error });
+  }
+}
+
+function checkReason(reason: string | null | undefined): string | null {
+  return reason == null ? null : reason.replaceAll('\u0000', '').slice(0, limits.reasonLength);
+}

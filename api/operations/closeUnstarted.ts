@@ -1,0 +1,40 @@
+import { recordEvents } from '../../audit/record.ts';
+import type { Run } from '../../prisma/generated/client.ts';
+import type { EventType } from '../../schema/events.ts';
+import type { Failure, RunStatus } from '../../schema/plan.ts';
+import type { Operation } from '../context.ts';
+import { actorOf } from './events.ts';
+
+/**
+ * Ends a run that no workflow has opened yet; a workflow that starts late finds it closed. Gives false, and changes
+ * nothing, when it was opened or has ended meanwhile.
+ */
+export async function closeUnstarted(
+  { store, caller }: Operation,
+  run: Run,
+  end: { status: RunStatus; event: EventType; error: Pick<Failure, 'kind' | 'message'> },
+): Promise<boolean> {
+  const { tenantId } = caller;
+  return store.withTenant(tenantId, async ({ db, sql }) => {
+    const { count } = await db.run.updateMany({
+      where: { tenantId, id: run.id, status: 'starting' },
+      data: {
+        status: end.status,
+        error: { ...end.error, step: null, endpoint: null, path: null },
+        endedAt: new Date(),
+      },
+    });
+    if (count === 0) return false;
+    await recordEvents(sql, tenantId, [
+      {
+        type: end.event,
+        outcome: 'failure',
+        actor: actorOf(caller),
+        runId: run.id,
+        data: { pipeline: run.pipelineName, error: { ...end.error } },
+        dedupeKey: `run.ended/${run.id}`,
+      },
+    ]);
+    return true;
+  });
+}

@@ -1,0 +1,106 @@
+import {
+  type GraphQLField,
+  type GraphQLInputType,
+  isEnumType,
+  isInputObjectType,
+  isListType,
+  isNonNullType,
+  isObjectType,
+} from 'graphql';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startTestApi, type TestApi } from '../test/servers/api.ts';
+import { apiSchema } from './schema/index.ts';
+
+let api: TestApi;
+/** A key that may do nothing but read webhooks. */
+let weakKey: string;
+beforeAll(async () => {
+  api = await startTestApi(null);
+  weakKey = await api.key(api.database.tenants.a, ['webhook:read']);
+});
+afterAll(async () => {
+  await api.close();
+});
+
+const roots = [apiSchema.getQueryType()!, apiSchema.getMutationType()!, apiSchema.getSubscriptionType()!];
+const open = ['node', 'viewer'];
+
+function ruleOf(field: GraphQLField<unknown, unknown>): { may?: string; signedIn?: boolean } | undefined {
+  return (field.extensions.pothosOptions as { authScopes?: object } | undefined)?.authScopes;
+}
+
+describe('permissions', () => {
+  test('every field of Query, Mutation and Subscription names the one it needs', () => {
+    for (const root of roots)
+      for (const field of Object.values(root.getFields())) {
+        const rule = ruleOf(field);
+        expect(open.includes(field.name) ? rule?.signedIn : rule?.may, `${root.name}.${field.name}`).toBeTruthy();
+      }
+  });
+
+  test('every node type has a rule of its own, so that no way leads to its fields without it', () => {
+    const nodes = apiSchema.getPossibleTypes(apiSchema.getType('Node') as never);
+    expect(nodes).toHaveLength(13);
+    for (const node of nodes) {
+      const options = node.extensions.pothosOptions as { authScopes?: { may?: string; signedIn?: boolean } };
+      expect(options.authScopes?.may ?? options.authScopes?.signedIn, node.name).toBeTruthy();
+    }
+  });
+
+  test('a key without the scope is refused by every query, as an error', async () => {
+    for (const field of Object.values(roots[0]!.getFields())) {
+      if (open.includes(field.name) || field.name === 'webhooks') continue;
+      const { body } = await api.graphql(weakKey, `{ ${callOf(field)} }`);
+      expect(body.errors?.[0].extensions.code, field.name).toBe('FORBIDDEN');
+      expect(body.data?.[field.name] ?? null, field.name).toBeNull();
+    }
+    expect((await api.graphql(weakKey, '{ webhooks { edges { cursor } } }')).body.errors).toBeUndefined();
+  });
+
+  test('a key without the scope is refused by every mutation, as data, and nothing happens', async () => {
+    for (const field of Object.values(roots[1]!.getFields())) {
+      const { body } = await api.graphql(weakKey, `mutation { ${callOf(field)} }`);
+      expect(body.data?.[field.name]?.__typename, `${field.name}: ${JSON.stringify(body.errors)}`).toBe(
+        'ForbiddenError',
+      );
+    }
+    const events = await api.database.asOwner('select type from audit_event');
+    expect(events).toEqual([]);
+  });
+
+  test('a key without the scope cannot watch a run', async () => {
+    const { body } = await api.graphql(weakKey, 'subscription { runUpdated(id: "run_x") { id } }');
+    expect(JSON.stringify(body)).toContain('FORBIDDEN');
+  });
+
+  test('a key never makes a key that may do more than itself', async () => {
+    const maker = await api.key(api.database.tenants.a, ['key:create', 'run:read']);
+    const create = `mutation($scopes: [String!]) { createApiKey(input: { name: "next", scopes: $scopes }) { __typename } }`;
+    for (const scopes of [['*'], ['run:*'], ['run:read', 'secret:set']])
+      expect((await api.graphql(maker, create, { scopes })).body.data.createApiKey.__typename).toBe('ForbiddenError');
+    expect((await api.graphql(maker, create, { scopes: ['nonsense'] })).body.data.createApiKey.__typename).toBe(
+      'InvalidInputError',
+    );
+    expect((await api.graphql(maker, create, { scopes: ['run:read'] })).body.data).not.toBeNull();
+    const rows = await api.database.asOwner<{ scopes: string[] }>(`select scopes from api_key where name = 'next'`);
+    expect(rows.map(({ scopes }) => scopes)).toEqual([['run:read']]);
+  });
+});
+
+/** A call of a root field with whatever arguments it needs. */
+function callOf(field: GraphQLField<unknown, unknown>): string {
+  const needed = field.args.filter(({ type }) => isNonNullType(type));
+  const args = needed.length === 0 ? '' : `(${needed.map(({ name, type }) => `${name}: ${literal(type)}`).join()})`;
+  const type = isNonNullType(field.type) ? field.type.ofType : field.type;
+  const isConnection = isObjectType(type) && type.name.endsWith('Connection');
+  return `${field.name}${args} { ${isConnection ? 'edges { cursor }' : '__typename'} }`;
+}
+
+function literal(type: GraphQLInputType): string {
+  if (isNonNullType(type)) return literal(type.ofType);
+  if (isListType(type)) return '[]';
+  if (isEnumType(type)) return type.getValues()[0]!.name;
+  if (!isInputObjectType(type)) return '"x"';
+  const needed = Object.values(type.getFields()).filter((input) => isNonNullType(input.type));
+  return `{ ${needed.map((input) => `${input.name}: ${literal(input.type)}`).join(' ')} }`;
+}

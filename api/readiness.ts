@@ -1,0 +1,41 @@
+import type { ApiDependencies } from './context.ts';
+import { endsWithin, withinDeadline } from './deadline.ts';
+import { limits } from './limits.ts';
+
+export interface Readiness {
+  ready: boolean;
+  database: boolean;
+  temporal: boolean;
+}
+
+/** Whether what the API stands on answers. Anyone may ask, so one look serves all who ask within a second. */
+export function createReadiness({ store, temporal, namespace }: ApiDependencies): () => Promise<Readiness> {
+  let last: { askedAt: number; answer: Promise<Readiness> } | undefined;
+
+  const look = async (): Promise<Readiness> => {
+    const database = answers(
+      endsWithin(
+        limits.readyTimeoutMs,
+        store.system((sql) => sql.query('select 1')),
+      ),
+    );
+    const cluster = answers(
+      withinDeadline(temporal, limits.readyTimeoutMs, () => temporal.workflowService.describeNamespace({ namespace })),
+    );
+    const [hasDatabase, hasTemporal] = await Promise.all([database, cluster]);
+    return { ready: hasDatabase && hasTemporal, database: hasDatabase, temporal: hasTemporal };
+  };
+
+  return () => {
+    const now = performance.now();
+    if (last === undefined || now - last.askedAt > limits.readyRememberedMs) last = { askedAt: now, answer: look() };
+    return last.answer;
+  };
+}
+
+async function answers(question: Promise<unknown>): Promise<boolean> {
+  return question.then(
+    () => true,
+    () => false,
+  );
+}

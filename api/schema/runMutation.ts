@@ -1,0 +1,89 @@
+import type { Run } from '../../prisma/generated/client.ts';
+import { cancelRun } from '../operations/cancelRun.ts';
+import { retryDelivery, retryRun } from '../operations/retryRun.ts';
+import { startRun } from '../operations/startRun.ts';
+import { builder } from './builder.ts';
+import { asResult, forbidden, resultUnion } from './errors.ts';
+import { RunType } from './types.ts';
+
+const StartRunPayload = builder.objectRef<{ run: Run }>('StartRunPayload').implement({
+  fields: (t) => ({ run: t.expose('run', { type: RunType }) }),
+});
+const StartRunResult = resultUnion('StartRunResult', StartRunPayload, [
+  'InvalidInputError',
+  'NotFoundError',
+  'ForbiddenError',
+  'ConflictError',
+  'UnavailableError',
+]);
+const CancelRunPayload = builder.objectRef<{ run: Run }>('CancelRunPayload').implement({
+  fields: (t) => ({ run: t.expose('run', { type: RunType }) }),
+});
+const CancelRunResult = resultUnion('CancelRunResult', CancelRunPayload, [
+  'NotFoundError',
+  'ConflictError',
+  'ForbiddenError',
+  'UnavailableError',
+]);
+
+const keyDescription = 'The same key with the same input gives the same run for 24 hours.';
+
+const StartRunInput = builder.inputType('StartRunInput', {
+  fields: (t) => ({
+    pipeline: t.string({ required: true }),
+    inputs: t.field({ type: 'JSON' }),
+    idempotencyKey: t.string({ required: true, description: keyDescription }),
+  }),
+});
+const RetryRunInput = builder.inputType('RetryRunInput', {
+  fields: (t) => ({
+    id: t.id({ required: true }),
+    failedOnly: t.boolean({ description: 'Only the deliveries that failed.' }),
+    idempotencyKey: t.string({ required: true, description: keyDescription }),
+  }),
+});
+const RetryDeliveryInput = builder.inputType('RetryDeliveryInput', {
+  fields: (t) => ({
+    id: t.id({ required: true }),
+    reason: t.string(),
+    idempotencyKey: t.string({ required: true, description: keyDescription }),
+  }),
+});
+const CancelRunInput = builder.inputType('CancelRunInput', {
+  fields: (t) => ({ id: t.id({ required: true }), reason: t.string() }),
+});
+
+builder.mutationFields((t) => ({
+  startRun: t.field({
+    type: StartRunResult,
+    description: 'Starts the live version of a pipeline.',
+    authScopes: { may: 'run:start' },
+    unauthorizedResolver: forbidden,
+    args: { input: t.arg({ type: StartRunInput, required: true }) },
+    resolve: (_, { input }, { operation }) => asResult(() => startRun(operation, input)),
+  }),
+  cancelRun: t.field({
+    type: CancelRunResult,
+    description: 'Asks a run to stop; it ends within seconds, after its finally.',
+    authScopes: { may: 'run:cancel' },
+    unauthorizedResolver: forbidden,
+    args: { input: t.arg({ type: CancelRunInput, required: true }) },
+    resolve: (_, { input }, { operation }) => asResult(() => cancelRun(operation, input)),
+  }),
+  retryRun: t.field({
+    type: StartRunResult,
+    description: 'A new run of the same version with the same inputs.',
+    authScopes: { may: 'run:start' },
+    unauthorizedResolver: forbidden,
+    args: { input: t.arg({ type: RetryRunInput, required: true }) },
+    resolve: (_, { input }, { operation }) => asResult(() => retryRun(operation, input)),
+  }),
+  retryDelivery: t.field({
+    type: StartRunResult,
+    description: 'A new run for one failed delivery alone.',
+    authScopes: { may: 'delivery:retry' },
+    unauthorizedResolver: forbidden,
+    args: { input: t.arg({ type: RetryDeliveryInput, required: true }) },
+    resolve: (_, { input }, { operation }) => asResult(() => retryDelivery(operation, input)),
+  }),
+}));

@@ -1,0 +1,92 @@
+import { type Command, InvalidArgumentError } from 'commander';
+import { errorFields, payloadOf, type TypedError } from '../client.ts';
+import { type CommandContext, type CommonOptions, clientOf, outputOf } from '../context.ts';
+import { printList } from '../output.ts';
+import { addPageOptions, type PageOptions, readPage } from '../page.ts';
+
+interface ApiKeyView {
+  id: string;
+  name: string;
+  keyId: string;
+  scopes: string[];
+  createdAt: string;
+  expiresAt: string;
+  lastUsedAt: string | null;
+  revokedAt: string | null;
+}
+
+const keyFields = 'id name keyId scopes createdAt expiresAt lastUsedAt revokedAt';
+
+/** `waybill keys create | list | revoke`. */
+export function addKeyCommands(program: Command, context: CommandContext): void {
+  const keys = program.command('keys').description('API keys');
+
+  common(keys.command('create'))
+    .description('make a key; its text is shown once')
+    .argument('<name>')
+    .option(
+      '--scope <scope>',
+      'what it may do; may be given several times',
+      (text: string, known: string[]) => [...known, text],
+      [] as string[],
+    )
+    .option('--days <days>', 'how long it is valid', parseDays)
+    .action(async (name: string, options: CommonOptions & { scope: string[]; days?: number }) => {
+      const output = outputOf(context, options);
+      const input = {
+        name,
+        ...(options.scope.length > 0 && { scopes: options.scope }),
+        ...(options.days && { expiresInDays: options.days }),
+      };
+      const { createApiKey } = await clientOf(context, options).request<{ createApiKey: KeyAnswer }>(
+        `mutation Create($input: CreateApiKeyInput!) { createApiKey(input: $input) { ${errorFields} ... on CreateApiKeyPayload { secret apiKey { ${keyFields} } } } }`,
+        { input },
+      );
+      const { apiKey, secret } = payloadOf(createApiKey);
+      if (output.json) return output.object({ apiKey, secret });
+      output.line(secret!);
+      output.note(`${apiKey.id}, valid until ${apiKey.expiresAt}. It is not shown again.`);
+    });
+
+  addPageOptions(common(keys.command('list')))
+    .description('list keys')
+    .action(async (options: CommonOptions & PageOptions) => {
+      const page = await readPage<ApiKeyView>(clientOf(context, options), options, {
+        query: `query Keys($first: Int, $after: String) { page: apiKeys(first: $first, after: $after) { edges { node { ${keyFields} } } pageInfo { hasNextPage endCursor } } }`,
+      });
+      printList(
+        outputOf(context, options),
+        page,
+        ['KEY', 'NAME', 'SCOPES', 'EXPIRES', 'LAST USED', 'REVOKED'],
+        (key) => [key.id, key.name, key.scopes.join(' '), key.expiresAt, key.lastUsedAt ?? '-', key.revokedAt ?? '-'],
+      );
+    });
+
+  common(keys.command('revoke'))
+    .description('end a key at once')
+    .argument('<id>')
+    .action(async (id: string, options: CommonOptions) => {
+      const output = outputOf(context, options);
+      const { revokeApiKey } = await clientOf(context, options).request<{ revokeApiKey: KeyAnswer }>(
+        `mutation Revoke($input: RevokeApiKeyInput!) { revokeApiKey(input: $input) { ${errorFields} ... on RevokeApiKeyPayload { apiKey { ${keyFields} } } } }`,
+        { input: { id } },
+      );
+      const { apiKey } = payloadOf(revokeApiKey);
+      if (output.json) output.object({ apiKey });
+      else output.line(`${apiKey.id} (${apiKey.name}) is revoked`);
+    });
+}
+
+type KeyAnswer = ({ __typename: string } & { apiKey: ApiKeyView; secret?: string }) | TypedError;
+
+function common(command: Command): Command {
+  return command
+    .option('--state <folder>', 'state folder of a running `waybill dev`')
+    .option('--json', 'one JSON object on stdout');
+}
+
+function parseDays(text: string): number {
+  const days = Number(text);
+  if (Number.isInteger(days) && days > 0) return days;
+  throw new InvalidArgumentError('a whole number of days.');
+}

@@ -1,0 +1,87 @@
+import { text as readStream } from 'node:stream/consumers';
+import type { Command } from 'commander';
+import { WaybillError } from '../../schema/errors.ts';
+import { errorFields, payloadOf, type TypedError } from '../client.ts';
+import { readSecretFile, trimOneLine } from '../configuration/secrets.ts';
+import { type CommandContext, type CommonOptions, clientOf, outputOf } from '../context.ts';
+import { printList } from '../output.ts';
+import { addPageOptions, type PageOptions, readPage } from '../page.ts';
+
+interface SecretView {
+  id: string;
+  name: string;
+  updatedAt: string;
+}
+
+/** `waybill secrets set | list | rm`. A value never comes as an argument: arguments are visible to every process. */
+export function addSecretCommands(program: Command, context: CommandContext): void {
+  const secrets = program.command('secrets').description('secrets that the server keeps, encrypted');
+
+  common(secrets.command('set'))
+    .description('store a secret, from a file, an environment variable or standard input')
+    .argument('<name>')
+    .option('--file <file>', 'read it from this file')
+    .option('--env <variable>', 'read it from this environment variable')
+    .action(async (name: string, options: CommonOptions & { file?: string; env?: string }) => {
+      const output = outputOf(context, options);
+      const value = await readValue(context, options);
+      const { setSecret } = await clientOf(context, options).request<{ setSecret: SecretAnswer }>(
+        `mutation Set($input: SetSecretInput!) { setSecret(input: $input) { ${errorFields} ... on SetSecretPayload { secret { id name updatedAt } } } }`,
+        { input: { name, value } },
+      );
+      const { secret } = payloadOf(setSecret);
+      if (output.json) output.object({ secret });
+      else output.line(`${name} is stored`);
+    });
+
+  addPageOptions(common(secrets.command('list')))
+    .description('list the names of secrets')
+    .action(async (options: CommonOptions & PageOptions) => {
+      const page = await readPage<SecretView>(clientOf(context, options), options, {
+        query: `query Secrets($first: Int, $after: String) { page: secrets(first: $first, after: $after) { edges { node { id name updatedAt } } pageInfo { hasNextPage endCursor } } }`,
+      });
+      printList(outputOf(context, options), page, ['NAME', 'CHANGED'], (secret) => [secret.name, secret.updatedAt]);
+    });
+
+  common(secrets.command('rm'))
+    .description('remove a secret')
+    .argument('<name>')
+    .action(async (name: string, options: CommonOptions) => {
+      const output = outputOf(context, options);
+      const { removeSecret } = await clientOf(context, options).request<{ removeSecret: SecretAnswer }>(
+        `mutation Remove($input: RemoveSecretInput!) { removeSecret(input: $input) { ${errorFields} ... on RemoveSecretPayload { name } } }`,
+        { input: { name } },
+      );
+      payloadOf(removeSecret);
+      if (output.json) output.object({ removed: name });
+      else output.line(`${name} is removed`);
+    });
+}
+
+type SecretAnswer = ({ __typename: string } & { secret?: SecretView; name?: string }) | TypedError;
+
+async function readValue(context: CommandContext, { file, env }: { file?: string; env?: string }): Promise<string> {
+  if (file !== undefined && env !== undefined) throw new WaybillError('invalid', 'give --file or --env, not both');
+  if (env !== undefined) {
+    const value = context.environment[env];
+    if (value === undefined || value === '')
+      throw new WaybillError('invalid', `the environment variable ${env} is not set`);
+    return value;
+  }
+  if (file !== undefined) {
+    const read = await readSecretFile(file);
+    if ('problem' in read) throw new WaybillError('invalid', read.problem);
+    return read.value;
+  }
+  if (context.streams.stdin.isTTY === true)
+    throw new WaybillError('invalid', 'give --file or --env, or the value on standard input');
+  const value = trimOneLine(await readStream(context.streams.stdin));
+  if (value === '') throw new WaybillError('invalid', 'standard input is empty');
+  return value;
+}
+
+function common(command: Command): Command {
+  return command
+    .option('--state <folder>', 'state folder of a running `waybill dev`')
+    .option('--json', 'one JSON object on stdout');
+}

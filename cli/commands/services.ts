@@ -1,0 +1,49 @@
+import type { Command } from 'commander';
+import { type CommandContext, outputOf } from '../context.ts';
+import { createLog } from '../log.ts';
+import { runService } from '../services/process.ts';
+import { describeSettings, readMigrateSettings, readServiceSettings } from '../settings.ts';
+
+/** `waybill api`, `worker`, `migrate`: the services alone, configured by environment. */
+export function addServiceCommands(program: Command, context: CommandContext): void {
+  const settingsHelp = `\nEnvironment:\n${describeSettings()
+    .map(({ name, description }) => `  ${name.padEnd(26)}${description}`)
+    .join('\n')}`;
+
+  program
+    .command('api')
+    .description('serve GraphQL (configured by environment)')
+    .addHelpText('after', settingsHelp)
+    .action(async () => {
+      const settings = readServiceSettings(context.environment);
+      const log = createLog('api', settings.logLevel);
+      const { startApiService } = await import('../services/api.ts');
+      context.setExitCode(await runService('api', log, (signal) => startApiService(settings, log, signal)));
+    });
+
+  program
+    .command('worker')
+    .description('run pipelines (configured by environment)')
+    .addHelpText('after', settingsHelp)
+    .action(async () => {
+      const settings = readServiceSettings(context.environment);
+      const log = createLog('worker', settings.logLevel);
+      const { startWorkerService } = await import('../services/workerService.ts');
+      context.setExitCode(await runService('worker', log, (signal) => startWorkerService(settings, log, signal)));
+    });
+
+  program
+    .command('migrate')
+    .description('bring the database to the newest migration (DATABASE_OWNER_URL, DATABASE_URL, DATABASE_SYSTEM_URL)')
+    .option('--json', 'one JSON object on stdout')
+    .action(async (options: { json?: boolean }) => {
+      const output = outputOf(context, options);
+      const { migrate } = await import('../../prisma/migrate.ts');
+      const applied = await migrate({
+        ...readMigrateSettings(context.environment),
+        onProgress: (message) => output.note(message),
+      });
+      if (output.json) output.object({ ok: true, applied });
+      else output.line(applied.length === 0 ? 'the database is up to date' : `applied: ${applied.join(', ')}`);
+    });
+}

@@ -1,0 +1,55 @@
+import { createRegistry } from '../../connectors/registry.ts';
+import type { CheckResult } from '../../language/check.ts';
+import { check } from '../../language/check.ts';
+import type { Diagnostic } from '../../schema/diagnostics.ts';
+import { type ApiClient, errorFields, payloadOf, type TypedError } from '../client.ts';
+import type { Environment } from '../settings.ts';
+import { collectFiles } from './collect.ts';
+import { readDocumentSecrets } from './secrets.ts';
+
+export { formatText } from '../../language/diagnostics.ts';
+
+export interface Change {
+  kind: string;
+  name: string;
+  change: 'created' | 'changed' | 'unchanged' | 'removed';
+  version: string | null;
+}
+
+export interface Draft {
+  checked: CheckResult;
+  texts: ReadonlyMap<string, string>;
+}
+
+/** Reads and checks the files of these paths, without a server. Throws invalid when one cannot be read. */
+export async function readDraft(paths: readonly string[]): Promise<Draft> {
+  const files = await collectFiles(paths);
+  const checked = check(files, { connectors: createRegistry().definitions });
+  return { checked, texts: new Map(files.map(({ file, text }) => [file, text])) };
+}
+
+const applyMutation = `mutation Apply($input: ApplyConfigurationInput!) { applyConfiguration(input: $input) { ${errorFields}
+  ... on ApplyConfigurationPayload { changes { kind name change version } diagnostics { ${diagnosticFields()} } }
+  ... on InvalidInputError { diagnostics { ${diagnosticFields()} } } } }`;
+
+/** Publishes a draft that is free of mistakes, all or nothing; with `dryRun` says what would change. Throws invalid with the server's diagnostics. */
+export async function publish(
+  client: ApiClient,
+  draft: Draft,
+  environment: Environment,
+  options: { prune: boolean; dryRun: boolean },
+): Promise<{ changes: Change[]; diagnostics: Diagnostic[] }> {
+  const files = [...new Set(draft.checked.documents.map((document) => document.file))];
+  const documents = files.map((file) => ({ file, text: draft.texts.get(file)! }));
+  const secrets = await readDocumentSecrets(draft.checked.documents, environment);
+  const { applyConfiguration } = await client.request<{ applyConfiguration: Answer }>(applyMutation, {
+    input: { documents, secrets, ...options },
+  });
+  return payloadOf(applyConfiguration);
+}
+
+type Answer = ({ __typename: string } & { changes: Change[]; diagnostics: Diagnostic[] }) | TypedError;
+
+function diagnosticFields(): string {
+  return 'code severity message file line column endLine endColumn suggestion docsUrl';
+}

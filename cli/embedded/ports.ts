@@ -1,0 +1,35 @@
+import { createServer } from 'node:net';
+import { WaybillError } from '../../schema/errors.ts';
+
+/** Free ports of that host, all different: they are held together until the last one is known. */
+export async function freePorts(host: string, count: number): Promise<number[]> {
+  const listeners = await Promise.all(Array.from({ length: count }, () => listen(host, 0)));
+  const ports = listeners.map((listener) => (listener.address() as { port: number }).port);
+  await Promise.all(listeners.map((listener) => new Promise((resolve) => listener.close(resolve))));
+  return ports;
+}
+
+/** Throws conflict, naming port and option, when somebody listens there already; invalid when the host is not ours. */
+export async function assertPortFree(host: string, port: number, option: string): Promise<void> {
+  if (port === 0) return;
+  try {
+    const listener = await listen(host, port);
+    await new Promise((resolve) => listener.close(resolve));
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const where = `port ${port} on ${host} (${option})`;
+    if (code === 'EADDRINUSE') {
+      throw new WaybillError('conflict', `${where} is taken; choose another, or ${option} 0 for any free one`);
+    }
+    if (code === 'EACCES') throw new WaybillError('conflict', `${where} needs more rights; choose one above 1023`);
+    throw new WaybillError('invalid', `cannot listen on ${where}: ${code ?? String(error)}`, { cause: error });
+  }
+}
+
+function listen(host: string, port: number): Promise<ReturnType<typeof createServer>> {
+  return new Promise((resolve, reject) => {
+    const listener = createServer();
+    listener.once('error', reject);
+    listener.listen({ host, port, exclusive: true }, () => resolve(listener));
+  });
+}

@@ -1,0 +1,123 @@
+import { randomUUID } from 'node:crypto';
+import { WaybillError } from '../../schema/errors.ts';
+import type { InputDeclaration, Json, RunStatus, TransferCounts } from '../../schema/plan.ts';
+import { type ApiClient, errorFields, payloadOf, type TypedError } from '../client.ts';
+
+/** A run as the command line shows it. */
+export interface RunView {
+  id: string;
+  pipeline: string;
+  status: RunStatus;
+  version: { hash: string } | null;
+  startedAt: string | null;
+  endedAt: string | null;
+  createdAt: string;
+  outputs: Json;
+  error: {
+    kind: string;
+    message: string;
+    advice: string;
+    step: string | null;
+    endpoint: string | null;
+    path: string | null;
+  } | null;
+  counts: TransferCounts;
+  progress: {
+    filesPlanned: number;
+    filesDone: number;
+    bytesPlanned: number;
+    bytesDone: number;
+    filesFailed: number;
+    filesSkipped: number;
+    retries: number;
+  };
+  temporalUrl: string | null;
+}
+
+export const runFields = `id pipeline status version { hash } startedAt endedAt createdAt outputs
+  error { kind message advice step endpoint path } counts { files bytes skipped failed }
+  progress { filesPlanned filesDone bytesPlanned bytesDone filesFailed filesSkipped retries } temporalUrl`;
+
+type RunAnswer = ({ __typename: string } & { run: RunView }) | TypedError;
+
+/** Starts a run. Inputs come as texts and take the type that the pipeline declares. Throws what the server refuses. */
+export async function startRun(
+  client: ApiClient,
+  pipeline: string,
+  given: Readonly<Record<string, string>>,
+  idempotencyKey: string = randomUUID(),
+): Promise<RunView> {
+  const inputs = Object.keys(given).length === 0 ? {} : typedInputs(await declaredInputs(client, pipeline), given);
+  const { startRun: answer } = await client.request<{ startRun: RunAnswer }>(
+    `mutation Start($input: StartRunInput!) { startRun(input: $input) { ${errorFields} ... on StartRunPayload { run { ${runFields} } } } }`,
+    { input: { pipeline, inputs, idempotencyKey } },
+  );
+  return payloadOf(answer).run;
+}
+
+/** Throws not-found when there is no such run. */
+export async function readRun(client: ApiClient, id: string): Promise<RunView> {
+  const { run } = await client.request<{ run: RunView | null }>(
+    `query Run($id: ID!) { run(id: $id) { ${runFields} } }`,
+    { id },
+  );
+  if (run === null) throw new WaybillError('not-found', `there is no run ${id}`);
+  return run;
+}
+
+export async function cancelRun(client: ApiClient, id: string, reason: string | undefined): Promise<RunView> {
+  const { cancelRun: answer } = await client.request<{ cancelRun: RunAnswer }>(
+    `mutation Cancel($input: CancelRunInput!) { cancelRun(input: $input) { ${errorFields} ... on CancelRunPayload { run { ${runFields} } } } }`,
+    { input: { id, ...(reason === undefined ? {} : { reason }) } },
+  );
+  return payloadOf(answer).run;
+}
+
+/** A new run of the same version with the same inputs; with `failedOnly`, of the failed deliveries alone. */
+export async function retryRun(client: ApiClient, id: string, failedOnly: boolean): Promise<RunView> {
+  const { retryRun: answer } = await client.request<{ retryRun: RunAnswer }>(
+    `mutation Retry($input: RetryRunInput!) { retryRun(input: $input) { ${errorFields} ... on StartRunPayload { run { ${runFields} } } } }`,
+    { input: { id, failedOnly, idempotencyKey: randomUUID() } },
+  );
+  return payloadOf(answer).run;
+}
+
+export function hasEnded(status: RunStatus): boolean {
+  return status !== 'starting' && status !== 'running';
+}
+
+/** The answer of `run --wait --json` and of `watch --json`. */
+export function runReport(run: RunView): { run: Record<string, unknown>; transfers: TransferCounts } {
+  const { id, pipeline, status, startedAt, endedAt, outputs, error } = run;
+  const { files, bytes, skipped, failed } = run.counts;
+  return {
+    run: { id, pipeline, version: run.version?.hash.slice(0, 12) ?? null, status, startedAt, endedAt, outputs, error },
+    transfers: { files, bytes, skipped, failed },
+  };
+}
+
+async function declaredInputs(client: ApiClient, pipeline: string): Promise<Record<string, InputDeclaration>> {
+  const answer = await client.request<{
+    pipeline: { liveVersion: { plan: { inputs?: Record<string, InputDeclaration> } } } | null;
+  }>('query Inputs($name: String!) { pipeline(name: $name) { liveVersion { plan } } }', { name: pipeline });
+  return answer.pipeline?.liveVersion.plan.inputs ?? {};
+}
+
+function typedInputs(
+  declared: Record<string, InputDeclaration>,
+  given: Readonly<Record<string, string>>,
+): Record<string, Json> {
+  return Object.fromEntries(
+    Object.entries(given).map(([name, text]) => [name, typedInput(text, declared[name]?.type)]),
+  );
+}
+
+// A text that does not read as the declared type goes as it is: the server names the mistake.
+function typedInput(text: string, type: InputDeclaration['type'] | undefined): Json {
+  if (type === undefined || type === 'string') return text;
+  try {
+    return JSON.parse(text) as Json;
+  } catch {
+    return text;
+  }
+}

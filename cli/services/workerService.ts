@@ -1,0 +1,31 @@
+import type { Log } from '../../connectors/contract.ts';
+import type { ServiceSettings } from '../settings.ts';
+import { connectTemporal, openFoundation } from './foundation.ts';
+import type { RunningService } from './process.ts';
+import { startWorker } from './worker.ts';
+
+/** The worker as a service: waits for PostgreSQL and Temporal, then polls. */
+export async function startWorkerService(
+  settings: ServiceSettings,
+  log: Log,
+  signal: AbortSignal,
+): Promise<RunningService> {
+  const foundation = await openFoundation(settings, log, signal);
+  // Only to wait for it: the worker has connections of its own.
+  await (await connectTemporal(settings, log, signal)).connection.close();
+  const worker = await startWorker({
+    ...foundation,
+    temporalAddress: settings.temporalAddress,
+    namespace: settings.temporalNamespace,
+    webhookRetryDelaysMs: settings.webhookRetryDelaysMs,
+    log,
+  });
+  return {
+    facts: {},
+    done: worker.done,
+    async stop() {
+      await worker.stop();
+      await foundation.close();
+    },
+  };
+}

@@ -1,0 +1,284 @@
+import { createApiKey, verifyApiKey } from '../../identity/apiKeys.ts';
+import { ensureTenant } from '../../identity/firstRun.ts';
+import type { Store } from '../../prisma/contract.ts';
+import { migrate } from '../../prisma/migrate.ts';
+import { openStore } from '../../prisma/store.ts';
+import { WaybillError } from '../../schema/errors.ts';
+import { findTemporal } from '../embedded/findTemporal.ts';
+import { assertPortFree } from '../embedded/ports.ts';
+import type { EmbeddedPostgres } from '../embedded/postgres.ts';
+import { isTemporalUp, type TemporalOptions } from '../embedded/temporal.ts';
+import { createLog } from '../log.ts';
+import { scriptPath } from '../scriptPath.ts';
+import type { CommandEnvironment, Environment } from '../settings.ts';
+import { type ChildPlan, type SupervisedChild, superviseChild } from './child.ts';
+import { type DevFacts, openStateFolder, type StateFolder } from './stateFolder.ts';
+import { lockState, type StateLock } from './stateLock.ts';
+
+export interface DevOptions {
+  state: string;
+  host: string;
+  port: number;
+  temporalPort: number;
+  uiPort: number;
+  command: CommandEnvironment;
+  /** What the processes inherit. */
+  environment: Environment;
+  /** Ends the start early; what was started is stopped. */
+  signal: AbortSignal;
+  onProgress(message: string): void;
+}
+
+export interface RunningDev {
+  /** As of now: process ids change when something was started again. */
+  facts(): DevFacts;
+  state: StateFolder;
+  /** Stops everything in order: API, worker (which drains), Temporal, PostgreSQL. Safe twice. */
+  stop(): Promise<void>;
+  /** Ends everything at once; for the second Ctrl-C. */
+  kill(): void;
+}
+
+const apiKeyDays = 90;
+const defaultTenant = 'default';
+const stopTimeoutsMs = { api: 15_000, worker: 30_000, temporal: 20_000, postgres: 45_000 };
+
+type PostgresFacts = Omit<EmbeddedPostgres, 'stop'>;
+
+/**
+ * Starts the whole installation on one state folder and keeps it alive: PostgreSQL, Temporal, the API and a worker, each a
+ * process of its own. Throws conflict when another one holds the state or a port is taken; whatever had been started by
+ * then is stopped again.
+ */
+export async function startDev(options: DevOptions): Promise<RunningDev> {
+  const state = openStateFolder(options.state);
+  const lock = await lockState(state.path);
+  const supervisor = new Supervisor(options, state, lock);
+  const cancel = (): void => void supervisor.stop();
+  options.signal.addEventListener('abort', cancel);
+  try {
+    await supervisor.start();
+    return supervisor;
+  } catch (error) {
+    await supervisor.stop();
+    throw options.signal.aborted ? new WaybillError('cancelled', 'stopped while starting', { cause: error }) : error;
+  } finally {
+    options.signal.removeEventListener('abort', cancel);
+  }
+}
+
+class Supervisor implements RunningDev {
+  readonly state: StateFolder;
+  readonly #options: DevOptions;
+  readonly #lock: StateLock;
+  /** In the order in which they started. */
+  readonly #children: SupervisedChild[] = [];
+  #postgres: PostgresFacts | undefined;
+  #temporal: { address: string; uiUrl: string | null; pid: number | null } | undefined;
+  #apiUrl = '';
+  #ready = false;
+  #stopping: Promise<void> | undefined;
+
+  constructor(options: DevOptions, state: StateFolder, lock: StateLock) {
+    this.#options = options;
+    this.state = state;
+    this.#lock = lock;
+  }
+
+  async start(): Promise<void> {
+    const { host, port, temporalPort, uiPort, command } = this.#options;
+    await assertPortFree(host, port, '--port');
+    if (command.temporalAddress === null) {
+      await assertPortFree('127.0.0.1', temporalPort, '--temporal-port');
+      await assertPortFree('127.0.0.1', uiPort, '--ui-port');
+    }
+    await Promise.all([this.#startDatabase(), this.#startTemporal()]);
+    await Promise.all([this.#startWorker(), this.#startApi()]);
+    this.#ready = true;
+    this.state.writeFacts(this.facts());
+    this.#lock.announce(this.#apiUrl);
+  }
+
+  facts(): DevFacts {
+    const pidOf = (name: string): number | null => this.#children.find((child) => child.name === name)?.pid ?? null;
+    return {
+      ready: true,
+      graphql: `${this.#apiUrl}/graphql`,
+      temporal: this.#temporal!.address,
+      temporalUi: this.#temporal!.uiUrl,
+      databaseUrl: this.#postgres!.ownerUrl,
+      appDatabaseUrl: this.#postgres!.applicationUrl,
+      apiKeyFile: this.state.apiKeyFile,
+      pids: {
+        api: pidOf('api'),
+        workers: [pidOf('worker')].filter((pid) => pid !== null),
+        temporal: this.#temporal!.pid,
+        postgres: this.#postgres!.pid,
+      },
+    };
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stopAll();
+    return this.#stopping;
+  }
+
+  kill(): void {
+    // The guards are left to notice that the channel has closed: they take their servers with them.
+    for (const child of this.#children) if (child.name === 'api' || child.name === 'worker') child.kill();
+  }
+
+  async #stopAll(): Promise<void> {
+    this.state.removeFacts();
+    for (const name of ['api', 'worker', 'temporal', 'postgres']) {
+      await this.#children.find((child) => child.name === name)?.stop();
+    }
+    this.#lock.release();
+  }
+
+  async #startDatabase(): Promise<void> {
+    const { command, onProgress } = this.#options;
+    await this.#supervise({
+      name: 'postgres',
+      script: scriptPath('embedded/guard'),
+      arguments: () => ['postgres', JSON.stringify({ stateFolder: this.state.path, port: this.#postgres?.port ?? 0 })],
+      environment: () => this.#inherited(),
+      onReady: (facts) => {
+        this.#postgres = facts as unknown as PostgresFacts;
+      },
+    });
+    const { ownerUrl, applicationRole, systemRole, applicationUrl, systemUrl } = this.#postgres!;
+    await migrate({ ownerUrl, applicationRole, systemRole, onProgress });
+    const store = openStore({ applicationUrl, systemUrl, log: createLog('dev', 'error') });
+    try {
+      this.state.masterKey(command.masterKey);
+      await this.#ensureApiKey(store);
+    } finally {
+      await store.close();
+    }
+  }
+
+  async #ensureApiKey(store: Store): Promise<void> {
+    const { tenantId, principalId } = await ensureTenant(store, defaultTenant);
+    const known = this.state.readApiKey();
+    const valid = known !== null && (await verifyApiKey(store, known).then(() => true, isRefused));
+    if (valid) return;
+    if (known !== null) this.#options.onProgress('the API key of this state is no longer valid; making a new one');
+    const { secret } = await createApiKey(store, {
+      tenantId,
+      principalId,
+      name: 'dev',
+      scopes: ['*'],
+      expiresInDays: apiKeyDays,
+    });
+    this.state.writeApiKey(secret);
+  }
+
+  async #startTemporal(): Promise<void> {
+    const { command, onProgress, temporalPort, uiPort } = this.#options;
+    if (command.temporalAddress !== null) {
+      if (!(await isTemporalUp(command.temporalAddress))) {
+        throw new WaybillError('unavailable', `no Temporal answers at TEMPORAL_ADDRESS ${command.temporalAddress}`);
+      }
+      onProgress(`Temporal: the one at TEMPORAL_ADDRESS ${command.temporalAddress}`);
+      this.#temporal = { address: command.temporalAddress, uiUrl: command.temporalUiUrl, pid: null };
+      return;
+    }
+    const { binary, origin } = await findTemporal(command, onProgress);
+    onProgress(`starting Temporal (${origin})`);
+    let ports = { port: temporalPort, uiPort };
+    await this.#supervise({
+      name: 'temporal',
+      script: scriptPath('embedded/guard'),
+      arguments: () => {
+        const options: TemporalOptions = { binary, folder: this.state.temporalFolder, host: '127.0.0.1', ...ports };
+        return ['temporal', JSON.stringify(options)];
+      },
+      environment: () => this.#inherited(),
+      onReady: (facts) => {
+        const { address, uiUrl, pid } = facts as { address: string; uiUrl: string; pid: number };
+        this.#temporal = { address, uiUrl, pid };
+        ports = { port: Number(address.split(':').at(-1)), uiPort: Number(new URL(uiUrl).port) };
+      },
+    });
+  }
+
+  async #startApi(): Promise<void> {
+    const { host, port } = this.#options;
+    await this.#supervise({
+      name: 'api',
+      script: scriptPath('main'),
+      arguments: () => ['api'],
+      environment: () => ({
+        ...this.#serviceEnvironment(),
+        WAYBILL_HOST: host,
+        WAYBILL_PORT: this.#apiUrl === '' ? String(port) : new URL(this.#apiUrl).port,
+      }),
+      onReady: (facts) => {
+        this.#apiUrl = new URL(String(facts.url)).origin;
+      },
+    });
+  }
+
+  async #startWorker(): Promise<void> {
+    await this.#supervise({
+      name: 'worker',
+      script: scriptPath('main'),
+      arguments: () => ['worker'],
+      environment: () => this.#serviceEnvironment(),
+      onReady: () => undefined,
+    });
+  }
+
+  async #supervise(
+    plan: Omit<ChildPlan, 'logFile' | 'stopTimeoutMs'> & { onReady(facts: Record<string, unknown>): void },
+  ): Promise<void> {
+    const { name, onReady } = plan;
+    const { onProgress, signal } = this.#options;
+    if (signal.aborted) throw new WaybillError('cancelled', 'stopped while starting');
+    const logFile = this.state.logFile(name);
+    const stopTimeoutMs = stopTimeoutsMs[name as keyof typeof stopTimeoutsMs];
+    const child = superviseChild(
+      { ...plan, logFile, stopTimeoutMs },
+      {
+        progress: onProgress,
+        ready: (facts) => {
+          onReady(facts);
+          if (!this.#ready) return;
+          onProgress(`${name} is up again`);
+          this.state.writeFacts(this.facts());
+        },
+        died: (how, waitMs) => onProgress(`${name} ${how}; starting it again in ${waitMs / 1000} s (log: ${logFile})`),
+      },
+    );
+    this.#children.push(child);
+    await child.firstReady;
+  }
+
+  #serviceEnvironment(): Record<string, string> {
+    const { applicationUrl, systemUrl } = this.#postgres!;
+    const { address, uiUrl } = this.#temporal!;
+    return {
+      ...this.#inherited(),
+      DATABASE_URL: applicationUrl,
+      DATABASE_SYSTEM_URL: systemUrl,
+      TEMPORAL_ADDRESS: address,
+      ...(uiUrl === null ? {} : { TEMPORAL_UI_URL: uiUrl }),
+      WAYBILL_MASTER_KEY: this.state.masterKey(this.#options.command.masterKey).toString('base64'),
+      WAYBILL_LOCAL_ROOTS: '*',
+      WAYBILL_EGRESS_LOOPBACK: 'true',
+    };
+  }
+
+  #inherited(): Record<string, string> {
+    const inherited: Record<string, string> = {};
+    for (const [name, value] of Object.entries(this.#options.environment))
+      if (value !== undefined) inherited[name] = value;
+    return inherited;
+  }
+}
+
+function isRefused(error: unknown): boolean {
+  if (error instanceof WaybillError && error.kind === 'unauthenticated') return false;
+  throw error;
+}

@@ -1,0 +1,215 @@
+import type { Stats } from 'ssh2';
+import { WaybillError } from '../../schema/errors.ts';
+import { parentFolder } from '../../schema/paths.ts';
+import type { BeginOptions, Entry, Log, Sink } from '../contract.ts';
+import { temporaryPath } from '../temporary.ts';
+import type { SftpConnection } from './connection.ts';
+import { hasStatus, status } from './failures.ts';
+import { makeFolders } from './folders.ts';
+import type { ConnectionPool, Lease } from './pool.ts';
+import { publish, removeFile } from './publish.ts';
+import { closeQuietly, entryOf, findEntry, openHandle, remotePath } from './requests.ts';
+
+/** Cleaning up must not hang where the transfer just failed; what stays behind is swept later. */
+const abortTimeoutMs = 10_000;
+
+export interface SinkPlace {
+  pool: ConnectionPool;
+  root: string;
+  log: Log;
+}
+
+/** Opens the temporary file on the leased connection; the lease ends with seal or abort, or at once when this throws. */
+export async function beginSink(
+  place: SinkPlace,
+  lease: Lease,
+  path: string,
+  options: BeginOptions,
+  signal: AbortSignal,
+): Promise<Sink> {
+  const temporary = temporaryPath(path, options.deliveryId);
+  try {
+    const handle = await openTemporary(place.root, lease.connection, temporary, signal);
+    return new SftpSink(place, lease, path, temporary, handle, options);
+  } catch (error) {
+    lease.release();
+    throw error;
+  }
+}
+
+/**
+ * Straight away, since folder and name are usually right. What a killed attempt left is removed, not truncated: were that
+ * attempt still alive, it would write into our bytes. Missing folders are made.
+ */
+async function openTemporary(root: string, connection: SftpConnection, temporary: string, signal: AbortSignal): Promise<Buffer> {
+  const open = () =>
+    openHandle(connection, signal, temporary, 'beginning', (sftp, answer) => sftp.open(remotePath(root, temporary), 'wx', answer));
+  try {
+    return await open();
+  } catch (error) {
+    if (hasStatus(error, status.noSuchFile)) await makeFolders(connection, root, parentFolder(temporary), signal);
+    else if (!hasStatus(error, status.failure)) throw error;
+    else if (await findEntry(connection, root, temporary, signal)) await removeFile(connection, root, temporary, signal);
+    else throw await explain(error, connection, root, temporary, signal);
+    // Also when no folder was missing any more: a writer beside us may have made it in the meantime.
+    return open();
+  }
+}
+
+class SftpSink implements Sink {
+  readonly temporaryPath: string;
+  readonly #place: SinkPlace;
+  readonly #lease: Lease;
+  readonly #path: string;
+  readonly #handle: Buffer;
+  readonly #options: BeginOptions;
+  #sealed: Entry | undefined;
+  #isOpen = true;
+  #isPublished = false;
+  #isAborted = false;
+
+  constructor(place: SinkPlace, lease: Lease, path: string, temporary: string, handle: Buffer, options: BeginOptions) {
+    this.#place = place;
+    this.#lease = lease;
+    this.#path = path;
+    this.temporaryPath = temporary;
+    this.#handle = handle;
+    this.#options = options;
+  }
+
+  /** Split at the server's limit, the pieces in flight together. */
+  async write(bytes: Uint8Array, at: number, signal: AbortSignal): Promise<void> {
+    const pieceBytes = this.#lease.connection.session.writeBytes;
+    if (bytes.length <= pieceBytes) return this.#writePiece(bytes, at, signal);
+    const pieces: Array<Promise<void>> = [];
+    for (let start = 0; start < bytes.length; start += pieceBytes) {
+      pieces.push(this.#writePiece(bytes.subarray(start, start + pieceBytes), at + start, signal));
+    }
+    await Promise.all(pieces);
+  }
+
+  async #writePiece(bytes: Uint8Array, at: number, signal: AbortSignal): Promise<void> {
+    const { connection } = this.#lease;
+    // ssh2 copies the bytes into its packet during the call, so that nothing of the caller's is held after a cancellation.
+    const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    try {
+      await connection.request<void>(signal, {
+        operation: 'writing',
+        path: this.#path,
+        send: (sftp, answer) => sftp.write(this.#handle, view, 0, view.length, at, (error) => answer(error)),
+      });
+    } catch (error) {
+      throw await explain(error, connection, this.#place.root, this.temporaryPath, signal);
+    }
+  }
+
+  async seal(signal: AbortSignal): Promise<void> {
+    const { connection } = this.#lease;
+    // In flight together: the server works on one handle in the order of the requests.
+    const [, , facts] = await Promise.all([this.#keepModified(signal), this.#makeDurable(signal), this.#readFacts(signal)]);
+    await this.#close(signal);
+    const entry = entryOf(this.#path, facts);
+    if (entry.size !== this.#options.size) {
+      throw new WaybillError('integrity', `${this.#path}: has ${entry.size} bytes on the server, but ${this.#options.size} were sent`, {
+        operation: 'sealing',
+        path: this.#path,
+      });
+    }
+    this.#sealed = entry;
+  }
+
+  /** Not every server lets a client set times; the delivery does not depend on it. */
+  async #keepModified(signal: AbortSignal): Promise<void> {
+    const { modified } = this.#options;
+    if (modified === null) return;
+    const modifiedSeconds = Math.floor(Date.parse(modified) / 1000);
+    // The access time tells the sweep that the file is fresh although its modified time is old.
+    const accessedSeconds = Math.floor(Date.now() / 1000);
+    try {
+      await this.#lease.connection.request<void>(signal, {
+        operation: 'sealing',
+        path: this.#path,
+        send: (sftp, answer) => sftp.futimes(this.#handle, accessedSeconds, modifiedSeconds, answer),
+      });
+    } catch (error) {
+      if (!hasStatus(error, status.unsupported, status.permissionDenied, status.failure)) throw error;
+    }
+  }
+
+  async #makeDurable(signal: AbortSignal): Promise<void> {
+    const { connection } = this.#lease;
+    if (!connection.session.extensions.has('fsync@openssh.com')) return;
+    try {
+      await connection.request<void>(signal, {
+        operation: 'sealing',
+        path: this.#path,
+        send: (sftp, answer) => sftp.ext_openssh_fsync(this.#handle, answer),
+      });
+    } catch (error) {
+      if (hasStatus(error, status.unsupported)) return;
+      throw await explain(error, connection, this.#place.root, this.temporaryPath, signal);
+    }
+  }
+
+  #readFacts(signal: AbortSignal): Promise<Stats> {
+    return this.#lease.connection.request<Stats>(signal, {
+      operation: 'sealing',
+      path: this.#path,
+      send: (sftp, answer) => sftp.fstat(this.#handle, answer),
+    });
+  }
+
+  #close(signal: AbortSignal): Promise<void> {
+    return this.#lease.connection.request<void>(signal, {
+      operation: 'sealing',
+      path: this.#path,
+      send: (sftp, answer) => {
+        this.#isOpen = false;
+        sftp.close(this.#handle, answer);
+      },
+    });
+  }
+
+  async commit(signal: AbortSignal): Promise<Entry> {
+    if (this.#sealed === undefined) throw new WaybillError('internal', 'commit before seal', { path: this.#path });
+    if (this.#isPublished) return this.#sealed;
+    const { root } = this.#place;
+    await publish(this.#lease.connection, root, this.temporaryPath, this.#path, this.#options.replace, signal);
+    this.#isPublished = true;
+    this.#lease.release();
+    return this.#sealed;
+  }
+
+  async abort(): Promise<void> {
+    if (this.#isPublished || this.#isAborted) return;
+    this.#isAborted = true;
+    const { pool, root, log } = this.#place;
+    // Never twice: the server gives the number of a closed handle to the next file.
+    if (this.#isOpen) closeQuietly(this.#lease.connection, this.#handle);
+    this.#isOpen = false;
+    this.#lease.release();
+    const signal = AbortSignal.timeout(abortTimeoutMs);
+    try {
+      await pool.use(signal, (connection) => removeFile(connection, root, this.temporaryPath, signal));
+    } catch (error) {
+      const { kind, message } = error as WaybillError;
+      log.warn({ operation: 'aborting', path: this.temporaryPath, kind }, `a temporary file is left to the sweep: ${message}`);
+    }
+  }
+}
+
+/** OpenSSH says only "failure" when its disk is full; how much room there is tells. */
+async function explain(error: unknown, connection: SftpConnection, root: string, temporary: string, signal: AbortSignal): Promise<unknown> {
+  if (!hasStatus(error, status.failure) || !connection.session.extensions.has('statvfs@openssh.com')) return error;
+  try {
+    const room = await connection.request<{ f_bavail: number; f_favail: number; f_files: number }>(signal, {
+      operation: 'measuring',
+      path: temporary,
+      send: (sftp, answer) => sftp.ext_openssh_statvfs(remotePath(root, parentFolder(temporary)), answer as never),
+    });
+    const isFull = room.f_bavail === 0 || (room.f_files > 0 && room.f_favail === 0);
+    return isFull ? new WaybillError('disk-full', `${temporary}: no space left on the server`, { operation: 'writing', path: temporary, cause: error }) : error;
+  } catch {
+    return error;
+  }
+}

@@ -1,0 +1,168 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { Sql, Store } from '../prisma/contract.ts';
+import { WaybillError } from '../schema/errors.ts';
+import { newApiKeyText, parseApiKeyText } from './apiKeyText.ts';
+import { isScope } from './permissions.ts';
+
+export const maxExpiryDays = 90;
+const maxKeyNameCharacters = 100;
+const maxScopes = 50;
+
+/** Who asks, as proven by a credential. */
+export interface Caller {
+  tenantId: string;
+  tenantName: string;
+  principalId: string;
+  principalName: string;
+  role: string;
+  scopes: string[];
+  apiKeyId: string;
+}
+
+export interface NewApiKey {
+  tenantId: string;
+  principalId: string;
+  name: string;
+  /** `*`, a permission or `family:*`; never more than the role of the principal allows. */
+  scopes: readonly string[];
+  /** 1 to 90, and 90 when not given. */
+  expiresInDays?: number | undefined;
+  /** The second part of the key's text, `live` when not given. */
+  environment?: string;
+}
+
+export interface IssuedApiKey {
+  id: string;
+  /** Shown once: only its hash is stored. */
+  secret: string;
+  expiresAt: Date;
+}
+
+/** `issueApiKey` in a transaction of its own. */
+export async function createApiKey(store: Store, key: NewApiKey): Promise<IssuedApiKey> {
+  return store.sql(key.tenantId, (sql) => issueApiKey(sql, key));
+}
+
+/**
+ * Makes a key in the caller's transaction, so that its event can be written with it. Throws invalid for a name, scope or
+ * expiry out of bounds, conflict when the principal is not of this tenant.
+ */
+export async function issueApiKey(sql: Sql, key: NewApiKey): Promise<IssuedApiKey> {
+  const { tenantId, principalId, name, scopes, expiresInDays = maxExpiryDays, environment = 'live' } = key;
+  checkNewKey(name, scopes, expiresInDays);
+  const { text, keyId } = newApiKeyText(environment);
+  const hash = hashOf(text);
+  const [issued] = await sql.query<{ id: string; expiresAt: Date }>(
+    `with issued as (
+       insert into api_key (tenant_id, principal_id, name, key_id, hash, scopes, expires_at)
+       values ($1::uuid, $2::uuid, $3::text, $4::text, $5::bytea, $6::text[], now() + make_interval(days => $7::int))
+       returning id, expires_at
+     ), indexed as (
+       insert into credential_index (hash, kind, tenant_id, credential_id)
+       select $5::bytea, 'api_key', $1::uuid, id from issued
+     )
+     select id, expires_at as "expiresAt" from issued`,
+    [tenantId, principalId, name, keyId, hash, scopes, expiresInDays],
+  );
+  return { ...issued!, secret: text };
+}
+
+/**
+ * The caller that a presented key proves. Garbage is refused before the database is asked. Notes the time of use, at most
+ * once a minute. Throws unauthenticated; only who holds the right key learns that it has expired or was revoked.
+ */
+export async function verifyApiKey(store: Store, text: string): Promise<Caller> {
+  const parsed = parseApiKeyText(text);
+  if (!parsed) throw unknownKey();
+  const hash = hashOf(text);
+  const [place] = await store.system((sql) =>
+    sql.query<{ tenantId: string; apiKeyId: string }>(
+      `select tenant_id as "tenantId", credential_id as "apiKeyId" from credential_index where hash = $1::bytea and kind = 'api_key'`,
+      [hash],
+    ),
+  );
+  if (!place) throw unknownKey();
+  const { tenantId, apiKeyId } = place;
+  return store.sql(tenantId, async (sql) => {
+    const [key] = await sql.query<KeyRow>(selectKey, [tenantId, apiKeyId]);
+    if (!key || key.keyId !== parsed.keyId || !timingSafeEqual(key.hash, hash)) throw unknownKey();
+    refuseEnded(key);
+    if (key.useIsNews) await sql.query(noteUse, [tenantId, apiKeyId]);
+    const { tenantName, principalId, principalName, role, scopes } = key;
+    return { tenantId, tenantName, principalId, principalName, role, scopes, apiKeyId };
+  });
+}
+
+/** `withdrawApiKey` in a transaction of its own. */
+export async function revokeApiKey(store: Store, key: { tenantId: string; id: string }): Promise<boolean> {
+  return store.sql(key.tenantId, (sql) => withdrawApiKey(sql, key));
+}
+
+/** Ends a key from now on, in the caller's transaction. False when there is none of that id, or it had been revoked. */
+export async function withdrawApiKey(sql: Sql, { tenantId, id }: { tenantId: string; id: string }): Promise<boolean> {
+  const revoked = await sql.query(
+    'update api_key set revoked_at = now() where tenant_id = $1::uuid and id = $2::uuid and revoked_at is null returning id',
+    [tenantId, id],
+  );
+  return revoked.length > 0;
+}
+
+interface KeyRow extends Record<string, unknown> {
+  tenantName: string;
+  principalId: string;
+  principalName: string;
+  role: string;
+  scopes: string[];
+  keyId: string;
+  hash: Buffer;
+  expired: boolean;
+  revoked: boolean;
+  disabled: boolean;
+  useIsNews: boolean;
+}
+
+const selectKey = `
+  select t.name as "tenantName", p.id as "principalId", p.name as "principalName", p.role, k.scopes, k.key_id as "keyId", k.hash,
+    k.expires_at <= now() as expired, k.revoked_at is not null as revoked, p.disabled_at is not null as disabled,
+    coalesce(k.last_used_at < now() - interval '1 minute', true) as "useIsNews"
+  from api_key k
+  join principal p on p.tenant_id = k.tenant_id and p.id = k.principal_id
+  join tenant t on t.id = k.tenant_id
+  where k.tenant_id = $1::uuid and k.id = $2::uuid`;
+
+/** The condition again: of many requests in the same second one writes. */
+const noteUse = `
+  update api_key set last_used_at = now()
+  where tenant_id = $1::uuid and id = $2::uuid and coalesce(last_used_at < now() - interval '1 minute', true)`;
+
+function checkNewKey(name: string, scopes: readonly string[], expiresInDays: number): void {
+  const refuse = (field: string, message: string): never => {
+    throw new WaybillError('invalid', message, { field });
+  };
+  if (name.trim() === '' || name.length > maxKeyNameCharacters)
+    refuse('name', `a key's name has 1 to ${maxKeyNameCharacters} characters`);
+  if (scopes.length === 0 || scopes.length > maxScopes) refuse('scopes', `a key has 1 to ${maxScopes} scopes`);
+  const unknown = scopes.find((scope) => !isScope(scope));
+  if (unknown !== undefined) refuse('scopes', `there is no scope ${JSON.stringify(unknown)}`);
+  if (!Number.isInteger(expiresInDays) || expiresInDays < 1 || expiresInDays > maxExpiryDays)
+    refuse('expiresInDays', `a key expires in 1 to ${maxExpiryDays} days`);
+}
+
+function refuseEnded(key: KeyRow): void {
+  const why = key.revoked
+    ? 'was revoked'
+    : key.expired
+      ? 'has expired'
+      : key.disabled
+        ? 'belongs to a disabled principal'
+        : undefined;
+  if (why) throw new WaybillError('unauthenticated', `the API key ${why}`, { keyId: key.keyId });
+}
+
+function unknownKey(): WaybillError {
+  return new WaybillError('unauthenticated', 'the API key is not valid');
+}
+
+function hashOf(text: string): Buffer {
+  return createHash('sha256').update(text, 'utf8').digest();
+}

@@ -1,0 +1,77 @@
+/** What can be done through the API. `family:verb`; a query or mutation names the one that it needs. */
+export const permissions = [
+  'pipeline:read',
+  'pipeline:publish',
+  'endpoint:read',
+  'endpoint:check',
+  'endpoint:change',
+  'webhook:read',
+  'webhook:change',
+  'run:read',
+  'run:start',
+  'run:cancel',
+  'transfer:read',
+  'delivery:read',
+  'delivery:retry',
+  'session:read',
+  'audit:read',
+  'key:read',
+  'key:create',
+  'key:revoke',
+  'secret:read',
+  'secret:set',
+] as const;
+export type Permission = (typeof permissions)[number];
+
+export const roles = ['owner', 'engineer', 'operator', 'auditor', 'uploader', 'service'] as const;
+export type Role = (typeof roles)[number];
+
+const look: readonly Permission[] = [
+  'pipeline:read',
+  'endpoint:read',
+  'webhook:read',
+  'run:read',
+  'transfer:read',
+  'delivery:read',
+];
+const operate: readonly Permission[] = ['run:start', 'run:cancel', 'delivery:retry', 'endpoint:check'];
+const configure: readonly Permission[] = [
+  ...(['pipeline:publish', 'endpoint:change', 'webhook:change', 'secret:read', 'secret:set'] as const),
+];
+
+/** Who may do what. A service acts for an application: it runs what engineers have published. */
+const granted: Record<Role, readonly Permission[]> = {
+  owner: permissions,
+  engineer: [...look, ...operate, ...configure, 'session:read', 'audit:read'],
+  operator: [...look, ...operate, 'session:read', 'audit:read'],
+  auditor: [...look, 'session:read', 'audit:read', 'key:read', 'secret:read'],
+  uploader: [],
+  service: [...look, ...operate],
+};
+
+/** Whether both the role and the scopes of the presented key allow it. An unknown role or scope allows nothing. */
+export function allow(caller: { role: string; scopes: readonly string[] }, permission: Permission): boolean {
+  const ofRole = (roles as readonly string[]).includes(caller.role) ? granted[caller.role as Role] : [];
+  return ofRole.includes(permission) && caller.scopes.some((scope) => covers(scope, permission));
+}
+
+/** Whether a scope can be given to a key: `*`, a permission, or `family:*`. */
+export function isScope(scope: string): boolean {
+  return permissions.some((permission) => covers(scope, permission));
+}
+
+/**
+ * Whether the caller may give these scopes to a key of its own: nobody gives what they lack. A wide scope (`*`) is given
+ * by who can do everything that it covers, or by who holds it already.
+ */
+export function mayGrant(caller: { role: string; scopes: readonly string[] }, scopes: readonly string[]): boolean {
+  return scopes.every((scope) => {
+    if (caller.scopes.includes('*') || caller.scopes.includes(scope)) return isScope(scope);
+    const covered = permissions.filter((permission) => covers(scope, permission));
+    return covered.length > 0 && covered.every((permission) => allow(caller, permission));
+  });
+}
+
+function covers(scope: string, permission: Permission): boolean {
+  return scope === '*' || scope === permission || scope === `${permission.slice(0, permission.indexOf(':'))}:*`;
+}

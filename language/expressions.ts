@@ -1,0 +1,181 @@
+import type { ParseResult } from '@marcbachmann/cel-js';
+import { baseEnvironment, describeCelError, type ExpressionProblem, parseExpression, type Reference, referencesOf } from './cel.ts';
+import type { DiagnosticCode } from './codes.ts';
+import { nearest } from './nearest.ts';
+import { type ExpressionScope, fileSetType, type ScopeFields, type ScopeType } from './scope.ts';
+
+/** What an expression gives, in the words of JSON. `any` is known only when it runs. */
+export type ValueType = 'text' | 'integer' | 'number' | 'bool' | 'list' | 'mapping' | 'null' | 'file set' | 'any';
+
+export interface ExpressionMistake {
+  code: DiagnosticCode;
+  message: string;
+  suggestion?: string;
+  /** Within the expression; the end is exclusive. */
+  start: number;
+  end: number;
+}
+
+export interface CheckedExpression {
+  /** `any` when there are mistakes. */
+  type: ValueType;
+  /** For a list: the type of its elements, as a scope type. */
+  elements: ScopeType;
+  references: Reference[];
+  mistakes: ExpressionMistake[];
+}
+
+/** Checks the syntax, functions, names and types of a CEL expression. Never throws. */
+export function checkExpression(cel: string, scope: ExpressionScope): CheckedExpression {
+  const failed = (mistakes: ExpressionMistake[], references: Reference[] = []): CheckedExpression => ({
+    type: 'any',
+    elements: 'dyn',
+    references,
+    mistakes,
+  });
+  const parsed = parseExpression(baseEnvironment, cel);
+  if (parsed.run === null) return failed(parsed.problems.map(asMistake));
+  const references = referencesOf(parsed.run.ast);
+  const mistakes = [...parsed.problems.map(asMistake), ...references.flatMap((reference) => checkReference(reference, scope))];
+  if (mistakes.length > 0) return failed(mistakes, references);
+
+  const alone = references.length === 1 && references[0]!.start === 0 && references[0]!.end === cel.trim().length && cel === cel.trim();
+  if (alone && !references[0]!.dynamic && typeOf(references[0]!, scope.roots) === fileSetType) {
+    return { type: 'file set', elements: 'dyn', references, mistakes: [] };
+  }
+  return { references, ...checkTypes(cel, references, scope.roots) };
+}
+
+/** The words for a type in messages. */
+export function typeWords(type: ValueType): string {
+  const words: Record<ValueType, string> = {
+    text: 'a text',
+    integer: 'an integer',
+    number: 'a number',
+    bool: 'true or false',
+    list: 'a list',
+    mapping: 'a mapping',
+    null: 'null',
+    'file set': 'a file set',
+    any: 'a value',
+  };
+  return words[type];
+}
+
+function checkTypes(cel: string, references: readonly Reference[], roots: ScopeFields): Omit<CheckedExpression, 'references'> {
+  const environment = typedEnvironment(references, roots);
+  const parsed = parseExpression(environment, cel);
+  if (parsed.run === null) return { type: 'any', elements: 'dyn', mistakes: parsed.problems.map(asMistake) };
+  const result = check(parsed.run);
+  if (!result.valid) return { type: 'any', elements: 'dyn', mistakes: [asMistake(describeCelError(result.error, cel, 'type'))] };
+  return { ...valueType(result.type ?? 'dyn'), mistakes: [] };
+}
+
+function check(run: ParseResult): { valid: boolean; type?: string; error?: unknown } {
+  try {
+    return run.check();
+  } catch (error) {
+    return { valid: false, error };
+  }
+}
+
+/**
+ * An environment that knows just what the expression names: pipelines have many steps, an expression names few of them.
+ * Types are registered for fields, so that a field of a wrong name or type is found where it stands.
+ */
+function typedEnvironment(references: readonly Reference[], roots: ScopeFields) {
+  const environment = baseEnvironment.clone();
+  const variables = new Map<string, ScopeType>();
+  for (const { segments } of references) {
+    const root = segments[0]!.name;
+    const type = roots[root]!;
+    if (root !== 'steps' || typeof type === 'string' || segments.length < 2) {
+      variables.set(root, type);
+      continue;
+    }
+    const id = segments[1]!.name;
+    variables.set(root, { ...(variables.get(root) as ScopeFields | undefined), [id]: type[id]! });
+  }
+  for (const [name, type] of variables) {
+    if (typeof type === 'string') environment.registerVariable(name, type);
+    else environment.registerVariable({ name, schema: type as never });
+  }
+  return environment;
+}
+
+function checkReference(reference: Reference, scope: ExpressionScope): ExpressionMistake[] {
+  const root = reference.segments[0]!;
+  const mistake = (code: DiagnosticCode, message: string, at: { start: number; end: number }, suggestion?: string): ExpressionMistake[] => [
+    { code, message, start: at.start, end: at.end, ...(suggestion === undefined ? {} : { suggestion }) },
+  ];
+  if (!Object.hasOwn(scope.roots, root.name)) {
+    if (root.name === 'error') return mistake('UNKNOWN_REFERENCE', '`error` is known in onError blocks only', root);
+    if (['vars', 'trigger', 'secrets', 'env'].includes(root.name)) {
+      const why = root.name === 'secrets' || root.name === 'env' ? 'secrets and the environment cannot be named in an expression' : `\`${root.name}\` is not available in this version`;
+      return mistake('UNKNOWN_REFERENCE', why, root);
+    }
+    return mistake('UNKNOWN_REFERENCE', `there is no \`${root.name}\` here`, root, didYouMean(root.name, Object.keys(scope.roots)));
+  }
+  if (root.name === 'steps' && (reference.segments.length < 2 || (reference.dynamic && reference.segments.length < 2))) {
+    return mistake('UNKNOWN_REFERENCE', '`steps` needs the id of a step: steps.<id>', reference);
+  }
+  let type: ScopeType = scope.roots[root.name]!;
+  for (const [index, segment] of reference.segments.entries()) {
+    if (index === 0) continue;
+    if (typeof type === 'string') return [];
+    if (!Object.hasOwn(type, segment.name)) {
+      const owner = reference.segments.slice(0, index).map((part) => part.name).join('.');
+      const isStep = root.name === 'steps' && index === 1;
+      if (isStep && scope.allSteps.has(segment.name)) {
+        return mistake('STEP_NOT_IN_SCOPE', `step \`${segment.name}\` has not run here: only earlier steps of this block and of the blocks around it can be named`, segment);
+      }
+      const fields = Object.keys(type);
+      const known = isStep ? 'there is no step' : `\`${owner}\` has no field`;
+      const list = !isStep && fields.length > 0 && fields.length <= 8 ? `; it has ${fields.join(', ')}` : '';
+      return mistake('UNKNOWN_REFERENCE', `${known} \`${segment.name}\`${list}`, segment, didYouMean(segment.name, isStep ? scope.allSteps : fields));
+    }
+    type = type[segment.name]!;
+  }
+  return [];
+}
+
+function typeOf(reference: Reference, roots: ScopeFields): ScopeType | undefined {
+  let type: ScopeType | undefined = roots;
+  for (const { name } of reference.segments) {
+    if (typeof type !== 'object' || !Object.hasOwn(type, name)) return undefined;
+    type = type[name];
+  }
+  return type;
+}
+
+function valueType(cel: string): { type: ValueType; elements: ScopeType } {
+  const primitives: Record<string, ValueType> = {
+    string: 'text',
+    int: 'integer',
+    uint: 'integer',
+    double: 'number',
+    bool: 'bool',
+    null: 'null',
+    'google.protobuf.Timestamp': 'text',
+    'google.protobuf.Duration': 'text',
+  };
+  const primitive = primitives[cel.replace(/^dyn<(.*)>$/, '$1')];
+  if (primitive) return { type: primitive, elements: 'dyn' };
+  if (cel.startsWith('list')) {
+    const inner = /^list<(string|int|double|bool)>$/.exec(cel)?.[1];
+    return { type: 'list', elements: (inner as ScopeType | undefined) ?? 'dyn' };
+  }
+  // A schema of ours is registered as `$inputs`, `$steps.list.files`: seen from outside it is a mapping.
+  if (cel.startsWith('map') || cel.startsWith('$')) return { type: 'mapping', elements: 'dyn' };
+  return { type: 'any', elements: 'dyn' };
+}
+
+function asMistake(problem: ExpressionProblem): ExpressionMistake {
+  const code = { syntax: 'INVALID_EXPRESSION', function: 'UNKNOWN_FUNCTION', type: 'TYPE_MISMATCH' } as const;
+  return { code: code[problem.kind], message: problem.message, start: problem.start, end: problem.end, ...(problem.suggestion ? { suggestion: problem.suggestion } : {}) };
+}
+
+export function didYouMean(word: string, candidates: Iterable<string>): string | undefined {
+  const meant = nearest(word, candidates);
+  return meant === undefined ? undefined : `did you mean ${meant}?`;
+}

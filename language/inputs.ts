@@ -1,0 +1,103 @@
+import type { InputDeclaration, Json, Plan } from '../schema/plan.ts';
+import { nearest } from './nearest.ts';
+
+export interface InputProblem {
+  field: string;
+  message: string;
+}
+
+/** One run's inputs go into workflow history and into every expression: they are kept small. */
+export const inputLimits = { textCharacters: 16_384, elements: 1_000, totalCharacters: 65_536, depth: 16 } as const;
+
+/**
+ * The inputs of a run: given values checked against the declarations, defaults filled in. A text is read as the
+ * declared type where it is exactly one (`30`, `true`, `["a"]`): the command line has only texts. Pure, never throws.
+ */
+export function resolveInputs(
+  declared: Plan['inputs'],
+  given: Record<string, unknown>,
+): { ok: true; inputs: Record<string, Json> } | { ok: false; problems: InputProblem[] } {
+  const problems: InputProblem[] = [];
+  const inputs: Record<string, Json> = {};
+  for (const name of Object.keys(given)) {
+    if (Object.hasOwn(declared, name)) continue;
+    const meant = nearest(name, Object.keys(declared));
+    problems.push({ field: name, message: `there is no input ${JSON.stringify(name)}${meant ? `; did you mean ${meant}?` : ''}` });
+  }
+  for (const [name, declaration] of Object.entries(declared)) {
+    const value = Object.hasOwn(given, name) ? given[name] : undefined;
+    if (value === undefined || value === null) {
+      if (declaration.default !== undefined) inputs[name] = declaration.default;
+      else if (declaration.required) problems.push({ field: name, message: `the input ${name} (${typeName(declaration.type)}) is required` });
+      continue;
+    }
+    const read = readInput(value, declaration.type);
+    if (read.ok) inputs[name] = read.value;
+    else problems.push({ field: name, message: `the input ${name} ${read.message}` });
+  }
+  if (problems.length === 0 && JSON.stringify(inputs).length > inputLimits.totalCharacters) {
+    problems.push({ field: '', message: `the inputs have more than ${inputLimits.totalCharacters} characters as JSON` });
+  }
+  return problems.length > 0 ? { ok: false, problems } : { ok: true, inputs };
+}
+
+/** Why a value is not of the declared type, or null when it is. For defaults, which are not read from text. */
+export function inputMistake(value: Json, type: InputDeclaration['type']): string | null {
+  const mistake = typeMistake(value, type);
+  return mistake ?? sizeMistake(value);
+}
+
+function readInput(value: unknown, type: InputDeclaration['type']): { ok: true; value: Json } | { ok: false; message: string } {
+  const read = typeof value === 'string' && type !== 'string' ? readText(value, type) : value;
+  const mistake = typeMistake(read, type) ?? sizeMistake(read);
+  return mistake === null ? { ok: true, value: read as Json } : { ok: false, message: mistake };
+}
+
+function readText(text: string, type: InputDeclaration['type']): unknown {
+  if (type === 'boolean') return text === 'true' ? true : text === 'false' ? false : text;
+  if (type === 'integer' || type === 'number') return /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/.test(text) ? Number(text) : text;
+  if (text.length > inputLimits.totalCharacters) return text;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+function typeMistake(value: unknown, type: InputDeclaration['type']): string | null {
+  const fits: Record<InputDeclaration['type'], boolean> = {
+    string: typeof value === 'string',
+    integer: Number.isSafeInteger(value),
+    number: typeof value === 'number' && Number.isFinite(value),
+    boolean: typeof value === 'boolean',
+    list: Array.isArray(value),
+    map: typeof value === 'object' && value !== null && !Array.isArray(value),
+  };
+  return fits[type] ? null : `must be ${typeName(type)}, not ${valueName(value)}`;
+}
+
+function sizeMistake(value: unknown, depth = 0): string | null {
+  if (depth > inputLimits.depth) return `is nested more than ${inputLimits.depth} deep`;
+  if (typeof value === 'string') return value.length > inputLimits.textCharacters ? `holds a text of more than ${inputLimits.textCharacters} characters` : null;
+  if (typeof value === 'number' && !Number.isFinite(value)) return 'holds a number that JSON cannot carry';
+  if (typeof value === 'bigint' || typeof value === 'function' || typeof value === 'symbol' || value === undefined) return 'holds a value that JSON cannot carry';
+  if (typeof value !== 'object' || value === null) return null;
+  const items = Object.values(value);
+  if (items.length > inputLimits.elements) return `holds more than ${inputLimits.elements} elements`;
+  for (const item of items) {
+    const mistake = sizeMistake(item, depth + 1);
+    if (mistake !== null) return mistake;
+  }
+  return null;
+}
+
+function typeName(type: InputDeclaration['type']): string {
+  return { string: 'a text', integer: 'a whole number', number: 'a number', boolean: 'true or false', list: 'a list', map: 'a mapping' }[type];
+}
+
+function valueName(value: unknown): string {
+  if (value === null) return 'null';
+  if (Array.isArray(value)) return 'a list';
+  const names: Record<string, string> = { string: 'a text', number: 'a number', boolean: 'true or false', object: 'a mapping' };
+  return names[typeof value] ?? `a ${typeof value}`;
+}

@@ -1,0 +1,203 @@
+import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
+import type { TSchema } from 'typebox';
+import { didYouMean } from './expressions.ts';
+import type { DiagnosticCode } from './codes.ts';
+import type { Report, SourceRange } from './report.ts';
+import type { Located } from './source.ts';
+
+export interface SchemaCheckOptions {
+  /** JSON pointers of values that hold an expression: their form is known only when it runs. */
+  expressions?: ReadonlySet<string>;
+  /** Keys that get a message of their own: they are designed, not built. */
+  unavailable?: readonly string[];
+  /** Code for an unknown key, and more words for one. */
+  explainUnknownKey?: (key: string, pointer: string) => { code: DiagnosticCode; message: string } | undefined;
+}
+
+/** Checks a value against a schema and reports every mistake in plain words at its place. Gives whether there was none. */
+export function checkSchema(located: Located, schema: TSchema, report: Report, options: SchemaCheckOptions = {}): boolean {
+  const validate = compile(schema);
+  if (validate(located.value)) return true;
+  const errors = withoutLosingBranches(validate.errors ?? [], options.expressions ?? new Set());
+  for (const error of errors) describe(error, located, report, options);
+  return errors.length === 0;
+}
+
+/** The value at a JSON pointer below a located value, and the range of its key where it has one. */
+export function locate(root: Located, pointer: string): { value: Located; key: SourceRange | null } {
+  let value = root;
+  let key: SourceRange | null = null;
+  for (const part of pointer.split('/').slice(1)) {
+    const name = part.replaceAll('~1', '/').replaceAll('~0', '~');
+    const entry = value.entries?.get(name);
+    const next = entry?.value ?? value.items?.[Number(name)];
+    if (!next) break;
+    key = entry?.key ?? null;
+    value = next;
+  }
+  return { value, key };
+}
+
+export function pointerTo(parent: string, name: string | number): string {
+  return `${parent}/${String(name).replaceAll('~', '~0').replaceAll('/', '~1')}`;
+}
+
+const ajv = new Ajv({ allErrors: true, verbose: true, strict: false, logger: false });
+const compiled = new WeakMap<TSchema, ValidateFunction>();
+
+function compile(schema: TSchema): ValidateFunction {
+  const known = compiled.get(schema);
+  if (known) return known;
+  const validate = ajv.compile(schema);
+  compiled.set(schema, validate);
+  return validate;
+}
+
+/**
+ * Of the errors of a union only those of the branch that was meant stay: the one with the fewest, unknown keys counting
+ * double. Errors about a value that is an expression are left out: its type is checked apart.
+ */
+function withoutLosingBranches(all: readonly ErrorObject[], expressions: ReadonlySet<string>): ErrorObject[] {
+  let errors = all.filter((error) => !expressions.has(error.instancePath));
+  const unions = all.filter((error) => error.keyword === 'anyOf').sort((left, right) => right.schemaPath.length - left.schemaPath.length);
+  for (const union of unions) {
+    if (expressions.has(union.instancePath)) continue;
+    const branches = union.schema as readonly TSchema[];
+    const belongs = (error: ErrorObject, index: number) => error.schemaPath.startsWith(`${union.schemaPath}/${index}/`) && error.instancePath.startsWith(union.instancePath);
+    const ofBranch = branches.map((_, index) => errors.filter((error) => belongs(error, index)));
+    errors = errors.filter((error) => error !== union && !branches.some((_, index) => belongs(error, index)));
+    if (ofBranch.some((branch) => branch.length === 0)) continue;
+    const isObject = typeof union.data === 'object' && union.data !== null && !Array.isArray(union.data);
+    const candidates = branches.map((branch, index) => ({ branch, errors: ofBranch[index]! })).filter(({ branch }) => isObject && (branch as { type?: string }).type === 'object');
+    const cost = (list: readonly ErrorObject[]) => list.reduce((sum, error) => sum + (error.keyword === 'additionalProperties' ? 2 : 1), 0);
+    candidates.sort((left, right) => cost(left.errors) - cost(right.errors));
+    if (candidates.length > 0) errors.push(...candidates[0]!.errors);
+    else {
+      const ofType = ofBranch.find((branch) => branch.length > 0 && branch.every((error) => error.keyword !== 'type' && error.keyword !== 'const'));
+      if (ofType) errors.push(...ofType);
+      else errors.push(union);
+    }
+  }
+  return errors;
+}
+
+function describe(error: ErrorObject, root: Located, report: Report, options: SchemaCheckOptions): void {
+  const { value, key } = locate(root, error.instancePath);
+  const params = error.params as Record<string, unknown>;
+  const name = label(error.instancePath);
+  if (error.keyword === 'additionalProperties') return describeUnknownKey(error, value, report, options);
+  if (error.keyword === 'required') {
+    const missing = String(params.missingProperty);
+    const at = error.instancePath === '' ? firstKey(value) : (key ?? value.range);
+    const of = name === '' ? '' : ` under ${name}`;
+    return report.add(missing === 'apiVersion' ? 'UNKNOWN_VERSION' : 'MISSING_KEY', at, `the key "${missing}" is missing${of}`, missing === 'apiVersion' ? 'add `apiVersion: waybill/v1`' : undefined);
+  }
+  const subject = name === '' ? 'the document' : name;
+  const code = name === 'apiVersion' ? 'UNKNOWN_VERSION' : isNameError(error) ? 'INVALID_NAME' : 'INVALID_VALUE';
+  const { message, suggestion } = words(error, params);
+  report.add(code, value.range, `${subject} ${message}`, suggestion);
+}
+
+function describeUnknownKey(error: ErrorObject, value: Located, report: Report, options: SchemaCheckOptions): void {
+  const unknown = String((error.params as { additionalProperty: string }).additionalProperty);
+  const at = value.entries?.get(unknown)?.key ?? value.range;
+  const place = label(error.instancePath);
+  const special = options.explainUnknownKey?.(unknown, error.instancePath);
+  if (special) return report.add(special.code, at, special.message);
+  if (error.instancePath === '' && options.unavailable?.includes(unknown)) {
+    return report.add('NOT_AVAILABLE', at, `"${unknown}" is not available in this version of Waybill`);
+  }
+  const parent = error.parentSchema as { properties?: object; patternProperties?: object } | undefined;
+  if (parent?.patternProperties) {
+    const pattern = Object.keys(parent.patternProperties)[0]!;
+    return report.add('INVALID_NAME', at, `the name "${clip(unknown)}" must match ${pattern}`);
+  }
+  const known = Object.keys(parent?.properties ?? {});
+  const free = known.filter((candidate) => !value.entries?.has(candidate));
+  const list = known.length <= 8 && known.length > 0 ? `; known are ${known.join(', ')}` : '';
+  report.add('UNKNOWN_KEY', at, `unknown key "${clip(unknown)}"${place === '' ? '' : ` under ${place}`}${list}`, didYouMean(unknown, free));
+}
+
+function words(error: ErrorObject, params: Record<string, unknown>): { message: string; suggestion?: string | undefined } {
+  switch (error.keyword) {
+    case 'type':
+      return { message: `must be ${typeWords(String(params.type))}, not ${valueWords(error.data)}` };
+    case 'const':
+      return { message: `must be ${JSON.stringify(params.allowedValue)}` };
+    case 'anyOf':
+      return unionWords(error);
+    case 'pattern':
+      return { message: patternWords(String(params.pattern)) };
+    case 'minLength':
+      return { message: 'must not be empty' };
+    case 'maxLength':
+      return { message: `has more than ${params.limit} characters` };
+    case 'minimum':
+    case 'exclusiveMinimum':
+      return { message: `must be ${params.limit} or more` };
+    case 'maximum':
+    case 'exclusiveMaximum':
+      return { message: `must be ${params.limit} or less` };
+    case 'minItems':
+      return { message: Number(params.limit) === 1 ? 'must not be empty' : `needs ${params.limit} entries or more` };
+    case 'maxItems':
+    case 'maxProperties':
+      return { message: `has more than ${params.limit} entries` };
+    case 'uniqueItems':
+      return { message: `holds the same entry twice (numbers ${Number(params.j) + 1} and ${Number(params.i) + 1})` };
+    default:
+      return { message: error.message ?? 'is not valid' };
+  }
+}
+
+function unionWords(error: ErrorObject): { message: string; suggestion?: string | undefined } {
+  const branches = error.schema as ReadonlyArray<{ const?: unknown; type?: string; properties?: object }>;
+  const literals = branches.flatMap((branch) => ('const' in branch ? [String(branch.const)] : []));
+  if (literals.length === branches.length) {
+    const given = typeof error.data === 'string' ? didYouMean(error.data, literals) : undefined;
+    return { message: `must be one of ${literals.join(', ')}`, suggestion: given };
+  }
+  const shapes = branches.map((branch) => ('const' in branch ? JSON.stringify(branch.const) : branch.type === 'object' ? `{ ${Object.keys(branch.properties ?? {}).join(', ')} }` : typeWords(branch.type ?? '')));
+  return { message: `must be ${[...new Set(shapes)].join(' or ')}, not ${valueWords(error.data)}` };
+}
+
+/** Patterns that people meet often, in words. */
+function patternWords(pattern: string): string {
+  if (pattern.includes('(ms|s|m|h|d)')) return 'must be a duration such as 30s, 5m, 2h or 7d';
+  if (pattern.startsWith('^[a-z][a-z0-9-]{2,62}$')) return 'must have 3 to 63 lower-case letters, digits and hyphens, and begin with a letter';
+  if (pattern.startsWith('^[a-z][A-Za-z0-9_]')) return 'must begin with a lower-case letter and hold only letters, digits and _ (a hyphen is a minus in an expression)';
+  if (pattern.endsWith('%$')) return 'must be a percentage such as 20%';
+  if (pattern.includes('(\\.[a-z][a-z0-9-]*)+$')) return 'must be an event name such as orders.received: lower-case words joined by dots';
+  if (pattern.startsWith('^(\\*|')) return 'must be an event name or a family, such as run.failed or orders.*';
+  return `must match ${pattern}`;
+}
+
+function isNameError(error: ErrorObject): boolean {
+  return error.keyword === 'pattern' && /\/(id|as|pipeline|endpoint|webhook)$|^\/endpoints\//.test(error.instancePath) && !error.instancePath.startsWith('/session');
+}
+
+function typeWords(type: string): string {
+  const words: Record<string, string> = { string: 'a text', integer: 'a whole number', number: 'a number', boolean: 'true or false', array: 'a list', object: 'a mapping', null: 'empty' };
+  return words[type] ?? type;
+}
+
+function valueWords(value: unknown): string {
+  if (value === null || value === undefined) return 'empty';
+  if (Array.isArray(value)) return 'a list';
+  return typeWords(typeof value);
+}
+
+/** `steps[2].with.from` of `/steps/2/with/from`. */
+function label(pointer: string): string {
+  const parts = pointer.split('/').slice(1).map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'));
+  return clip(parts.reduce((text, part) => (/^\d+$/.test(part) ? `${text}[${part}]` : text === '' ? part : `${text}.${part}`), ''));
+}
+
+function clip(text: string): string {
+  return text.length > 100 ? `${text.slice(0, 100)}...` : text;
+}
+
+function firstKey(value: Located): SourceRange {
+  const first = value.entries?.values().next().value;
+  return first ? first.key : [value.range[0], value.range[0] + 1];
+}

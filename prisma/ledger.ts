@@ -1,0 +1,6 @@
+/** The SQL of the ledger: transfers, deliveries, claims and file sets. See `prisma/ledger/`. */
+export * from './ledger/changes.ts';
+export * from './ledger/claims.ts';
+export * from './ledger/counts.ts';
+export * from './ledger/fileSets.ts';
+export * from './ledger/transfers.ts';

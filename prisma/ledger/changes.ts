@@ -1,0 +1,141 @@
+import type { DeliveryState } from '../../schema/plan.ts';
+import type { Sql } from '../contract.ts';
+
+/** New values of a delivery. What is absent stays as it is; the error is always replaced. */
+export interface DeliveryChange {
+  id: string;
+  state: DeliveryState;
+  bytesDone?: number;
+  /** hexadecimal */
+  sha256?: string;
+  evidence?: string;
+  temporaryPath?: string;
+  targetPath?: string;
+  duplicateOf?: string;
+  disposedPath?: string;
+  /** The target has the file since now. */
+  published?: boolean;
+  error: { kind: string | null; message: string } | null;
+}
+
+/** Applies changes in one statement. Rows are locked in the order of their ids, so that two writers cannot deadlock. */
+export async function changeDeliveries(sql: Sql, tenantId: string, changes: readonly DeliveryChange[]): Promise<void> {
+  if (changes.length === 0) return;
+  await lockDeliveries(sql, tenantId, changes);
+  await sql.query(
+    `update delivery d
+        set state = c.state,
+            bytes_done = coalesce(c.bytes_done, d.bytes_done),
+            sha256 = coalesce(decode(c.sha256, 'hex'), d.sha256),
+            evidence = coalesce(c.evidence, d.evidence),
+            temporary_path = coalesce(c.temporary_path, d.temporary_path),
+            target_path = coalesce(c.target_path, d.target_path),
+            duplicate_of = coalesce(c.duplicate_of, d.duplicate_of),
+            disposed_path = coalesce(c.disposed_path, d.disposed_path),
+            published_at = case when c.published then now() else d.published_at end,
+            error_kind = c.error_kind, error_message = c.error_message, updated_at = now()
+       from unnest($2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::uuid[],
+                   $10::text[], $11::bool[], $12::text[], $13::text[])
+            as c(id, state, bytes_done, sha256, evidence, temporary_path, target_path, duplicate_of, disposed_path,
+                 published, error_kind, error_message)
+      where d.tenant_id = $1::uuid and d.id = c.id`,
+    [
+      tenantId,
+      changes.map((change) => change.id),
+      changes.map((change) => change.state),
+      changes.map((change) => change.bytesDone ?? null),
+      changes.map((change) => change.sha256 ?? null),
+      changes.map((change) => change.evidence ?? null),
+      changes.map((change) => change.temporaryPath ?? null),
+      changes.map((change) => change.targetPath ?? null),
+      changes.map((change) => change.duplicateOf ?? null),
+      changes.map((change) => change.disposedPath ?? null),
+      changes.map((change) => change.published ?? false),
+      changes.map((change) => change.error?.kind ?? null),
+      changes.map((change) => change.error?.message ?? null),
+    ],
+  );
+}
+
+/** The checkpoint of copies under way. */
+export async function saveProgress(
+  sql: Sql,
+  tenantId: string,
+  progress: readonly { id: string; bytesDone: number }[],
+): Promise<void> {
+  if (progress.length === 0) return;
+  await lockDeliveries(sql, tenantId, progress);
+  await sql.query(
+    `update delivery d set bytes_done = p.bytes_done, updated_at = now()
+       from unnest($2::uuid[], $3::bigint[]) as p(id, bytes_done)
+      where d.tenant_id = $1::uuid and d.id = p.id and d.state = 'copying'`,
+    [tenantId, progress.map((row) => row.id), progress.map((row) => row.bytesDone)],
+  );
+}
+
+/** The source has another version than was planned: the delivery is of that one from now on. */
+export async function replanDeliveries(
+  sql: Sql,
+  tenantId: string,
+  rows: readonly { id: string; deliveryKey: string; sourceSize: number; sourceModified: string | null }[],
+): Promise<void> {
+  await lockDeliveries(sql, tenantId, rows);
+  await sql.query(
+    `update delivery d
+        set delivery_key = decode(n.key, 'hex'), source_size = n.size, source_modified = n.modified, state = 'planned',
+            sha256 = null, temporary_path = null, bytes_done = 0, updated_at = now()
+       from unnest($2::uuid[], $3::text[], $4::bigint[], $5::text[]) as n(id, key, size, modified)
+      where d.tenant_id = $1::uuid and d.id = n.id and d.state in ('planned', 'copying', 'verified', 'cancelled')`,
+    [
+      tenantId,
+      rows.map((row) => row.id),
+      rows.map((row) => row.deliveryKey),
+      rows.map((row) => row.sourceSize),
+      rows.map((row) => row.sourceModified),
+    ],
+  );
+}
+
+async function lockDeliveries(sql: Sql, tenantId: string, rows: readonly { id: string }[]): Promise<void> {
+  await sql.query(
+    `select 1 as one from delivery where tenant_id = $1::uuid and id = any($2::uuid[]) order by id for update`,
+    [tenantId, rows.map((row) => row.id)],
+  );
+}
+
+export interface AbandonedDelivery extends Record<string, unknown> {
+  id: string;
+  sourcePath: string;
+  targetPath: string;
+  errorKind: string;
+  errorMessage: string;
+}
+
+/**
+ * Ends what is left of a transfer that gets no further attempt: as cancelled, or as failed with the error of its last
+ * attempt (else the one given). Releases their claims. Gives the rows that became failed.
+ */
+export async function abandonDeliveries(
+  sql: Sql,
+  tenantId: string,
+  transferId: string,
+  end: { state: 'failed' | 'cancelled'; error: { kind: string; message: string } },
+): Promise<AbandonedDelivery[]> {
+  await sql.query(
+    `delete from delivery_claim where tenant_id = $1::uuid and delivered_at is null and delivery_key in (
+        select c.delivery_key from delivery_claim c join delivery d on d.tenant_id = c.tenant_id and d.id = c.delivery_id
+           and d.delivery_key = c.delivery_key
+         where c.tenant_id = $1::uuid and d.transfer_id = $2::uuid and c.delivered_at is null
+         order by c.delivery_key for update of c)`,
+    [tenantId, transferId],
+  );
+  const rows = await sql.query<AbandonedDelivery>(
+    `update delivery set state = $3::text, updated_at = now(),
+            error_kind = case $3::text when 'failed' then coalesce(error_kind, $4::text) else error_kind end,
+            error_message = case $3::text when 'failed' then coalesce(error_message, $5::text) else error_message end
+      where tenant_id = $1::uuid and transfer_id = $2::uuid and state in ('planned', 'copying', 'verified')
+      returning id, source_path as "sourcePath", target_path as "targetPath", error_kind as "errorKind", error_message as "errorMessage"`,
+    [tenantId, transferId, end.state, end.error.kind, end.error.message],
+  );
+  return end.state === 'failed' ? rows : [];
+}

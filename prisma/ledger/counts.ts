@@ -1,0 +1,111 @@
+import type { ErrorKind } from '../../schema/errors.ts';
+import type { Failure, TransferCounts } from '../../schema/plan.ts';
+import type { Sql } from '../contract.ts';
+
+/**
+ * A delivered file whose source could not be disposed of counts twice: it was delivered, and it failed. Its row stays
+ * `published` and says why.
+ */
+const failedRow = `(state = 'failed' or (state = 'published' and error_kind is not null))`;
+const countColumns = `count(*) filter (where state in ('published', 'settled'))::int as files,
+  coalesce(sum(source_size) filter (where state in ('published', 'settled')), 0)::text as bytes,
+  count(*) filter (where state = 'skipped')::int as skipped,
+  count(*) filter (where ${failedRow})::int as failed`;
+
+interface StoredCounts extends Record<string, unknown> {
+  files: number;
+  bytes: string;
+  skipped: number;
+  failed: number;
+}
+
+const asCounts = ({ files, bytes, skipped, failed }: StoredCounts): TransferCounts => ({
+  files,
+  bytes: Number(bytes),
+  skipped,
+  failed,
+});
+
+export async function runCounts(sql: Sql, tenantId: string, runId: string): Promise<TransferCounts> {
+  const [counts] = await sql.query<StoredCounts>(
+    `select ${countColumns} from delivery where tenant_id = $1::uuid and run_id = $2::uuid`,
+    [tenantId, runId],
+  );
+  return asCounts(counts!);
+}
+
+/** Counts of a transfer, or of one batch of it. */
+export async function transferCounts(
+  sql: Sql,
+  tenantId: string,
+  transferId: string,
+  batch: number | null = null,
+): Promise<TransferCounts> {
+  const [counts] = await sql.query<StoredCounts>(
+    `select ${countColumns} from delivery
+      where tenant_id = $1::uuid and transfer_id = $2::uuid and ($3::int is null or batch = $3::int)`,
+    [tenantId, transferId, batch],
+  );
+  return asCounts(counts!);
+}
+
+/** The failure of the earliest planned file that failed, or null. */
+export async function firstFailure(
+  sql: Sql,
+  tenantId: string,
+  transferId: string,
+  batch: number | null = null,
+): Promise<Failure | null> {
+  const [row] = await sql.query<{ kind: ErrorKind; message: string; step: string; endpoint: string; path: string }>(
+    `select d.error_kind as kind, d.error_message as message, t.step, d.source_endpoint as endpoint, d.source_path as path
+       from delivery d join transfer t on t.tenant_id = d.tenant_id and t.id = d.transfer_id
+      where d.tenant_id = $1::uuid and d.transfer_id = $2::uuid and ($3::int is null or d.batch = $3::int)
+        and ${failedRow.replaceAll(/\b(state|error_kind)\b/g, 'd.$1')}
+      order by d.id limit 1`,
+    [tenantId, transferId, batch],
+  );
+  return row === undefined ? null : { ...row };
+}
+
+/** How many files a transfer has, and their bytes. */
+export async function plannedTotals(
+  sql: Sql,
+  tenantId: string,
+  transferId: string,
+): Promise<{ files: number; bytes: number }> {
+  const [row] = await sql.query<{ files: number; bytes: string }>(
+    `select count(*)::int as files, coalesce(sum(source_size), 0)::text as bytes from delivery
+      where tenant_id = $1::uuid and transfer_id = $2::uuid`,
+    [tenantId, transferId],
+  );
+  return { files: row!.files, bytes: Number(row!.bytes) };
+}
+
+/** Where a run stands, while it goes on. `filesDone` are delivered or skipped; `retries` are attempts after the first. */
+export interface RunProgress {
+  filesPlanned: number;
+  filesDone: number;
+  bytesPlanned: number;
+  bytesDone: number;
+  filesFailed: number;
+  filesSkipped: number;
+  retries: number;
+}
+
+export async function runProgress(sql: Sql, tenantId: string, runId: string): Promise<RunProgress> {
+  const [row] = await sql.query<Record<keyof RunProgress, number | string>>(
+    `select count(*)::int as "filesPlanned",
+            count(*) filter (where state in ('published', 'settled', 'skipped'))::int as "filesDone",
+            coalesce(sum(source_size), 0)::text as "bytesPlanned",
+            coalesce(sum(case when state in ('published', 'settled') then source_size else bytes_done end), 0)::text as "bytesDone",
+            count(*) filter (where ${failedRow})::int as "filesFailed",
+            count(*) filter (where state = 'skipped')::int as "filesSkipped",
+            coalesce(sum(greatest(attempt - 1, 0)), 0)::int as retries
+       from delivery where tenant_id = $1::uuid and run_id = $2::uuid`,
+    [tenantId, runId],
+  );
+  const progress = row!;
+  return Object.fromEntries(
+    Object.entries(progress).map(([name, value]) => [name, Number(value)]),
+  ) as unknown as RunProgress;
+}

@@ -1,0 +1,244 @@
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createTestDatabase, type TestDatabase, type TestTenant } from '../test/servers/database.ts';
+
+/** What a row of each tenant table needs besides its tenant, in an order that satisfies the foreign keys. */
+const rowOf: Record<string, (tenant: TestTenant) => Record<string, unknown>> = {
+  principal: () => ({ id: fixed(1), kind: 'user', name: 'someone', role: 'operator' }),
+  credential_index: () => ({ hash: '\\x01', kind: 'api_key', credential_id: fixed(2) }),
+  api_key: (tenant) => ({
+    principal_id: tenant.principalId,
+    name: 'key',
+    key_id: 'k',
+    hash: '\\x02',
+    expires_at: 'tomorrow',
+  }),
+  session: (tenant) => ({
+    id: fixed(3),
+    principal_id: tenant.principalId,
+    application_id: 10,
+    kind: 'concurrent',
+    expires_at: 'tomorrow',
+  }),
+  connector_endpoint: () => ({ name: 'acme', connector: 'sftp', config: '{}', content_hash: 'h' }),
+  secret: () => ({ name: 'acme', ciphertext: '\\x03', digest: 'd' }),
+  pipeline: () => ({ id: fixed(4), name: 'orders', live_version_hash: 'h' }),
+  pipeline_version: () => ({
+    id: fixed(5),
+    pipeline_id: fixed(4),
+    hash: 'h',
+    source: '',
+    plan: '{}',
+    published_by: fixed(1),
+  }),
+  run: () => ({
+    id: fixed(6),
+    version_id: fixed(5),
+    session_id: fixed(3),
+    pipeline_name: 'orders',
+    status: 'running',
+    ...runFacts,
+  }),
+  file_set_item: () => ({ set_id: fixed(7), ordinal: 1, run_id: fixed(6), endpoint: 'acme', path: '/a', size: 1 }),
+  transfer: () => ({
+    id: fixed(8),
+    run_id: fixed(6),
+    step: 's',
+    step_key: 's',
+    options: '{}',
+    status: 'running',
+    ...ends,
+  }),
+  delivery: () => ({
+    transfer_id: fixed(8),
+    run_id: fixed(6),
+    batch: 0,
+    delivery_key: '\\x04',
+    state: 'planned',
+    ...ends,
+    ...paths,
+  }),
+  delivery_claim: () => ({ delivery_key: '\\x04', delivery_id: fixed(9), owner: 'w', lease_until: 'tomorrow' }),
+  webhook: () => ({ id: fixed(10), name: 'hook', url: 'https://x.example', secret_ref: 's', content_hash: 'h' }),
+  webhook_delivery: () => ({
+    webhook_id: fixed(10),
+    message_id: 'm',
+    type: 't',
+    body: 'secret body',
+    state: 'pending',
+  }),
+  audit_event: () => ({ type: 'run.started', outcome: 'success', data: '{}', run_id: fixed(6) }),
+  idempotency_key: () => ({ operation: 'startRun', key: 'k', request_hash: '\\x05', answer: '{}' }),
+};
+const runFacts = { trigger: 'manual', workflow_id: 'w', created_by: fixed(1) };
+const ends = { source_endpoint: 'acme', target_endpoint: 'landing' };
+const paths = { source_path: '/a', source_size: 1, target_path: '/b' };
+/** Tables whose every column that names another row must hold the tenant of that row. */
+const children = [
+  'api_key',
+  'session',
+  'pipeline_version',
+  'run',
+  'transfer',
+  'delivery',
+  'webhook_delivery',
+  'audit_event',
+];
+const tables = Object.keys(rowOf);
+
+/** Every table has one row of tenant B, and none of tenant A but its owner. No attack below may change that. */
+let database: TestDatabase;
+beforeAll(async () => {
+  database = await createTestDatabase();
+  for (const table of tables) await insert(table, database.tenants.b, database.asOwner);
+});
+afterAll(() => database.drop());
+
+test('every table with a tenant is tried here', async () => {
+  const found = await database.asOwner<{ name: string }>(
+    `select table_name as name from information_schema.columns where table_schema = 'public' and column_name = 'tenant_id' order by 1`,
+  );
+  expect(found.map(({ name }) => name)).toEqual([...tables].sort());
+});
+
+describe.each(tables)('%s', (table) => {
+  test("tenant A sees and counts nothing of tenant B's", async () => {
+    const { a, b } = database.tenants;
+    const count = (tenant: TestTenant) =>
+      database.store.sql(tenant.tenantId, (sql) =>
+        sql.query<{ rows: number }>(`select count(*)::int as rows from ${table} where tenant_id = $1::uuid`, [
+          b.tenantId,
+        ]),
+      );
+    expect((await count(b))[0]!.rows).toBeGreaterThan(0);
+    expect((await count(a))[0]!.rows).toBe(0);
+  });
+
+  test('a connection without a tenant sees nothing, whether it never had one or had one before', async () => {
+    const client = new pg.Client({ connectionString: database.applicationUrl });
+    await client.connect();
+    const seen = async () => (await client.query(`select from ${table}`)).rowCount;
+    expect(await seen()).toBe(0);
+    await client.query(`begin; select set_config('app.tenant_id', '${database.tenants.b.tenantId}', true)`);
+    expect(await seen()).toBeGreaterThan(0);
+    await client.query('commit');
+    expect(await seen()).toBe(0);
+    await client.end();
+  });
+
+  test("tenant A cannot change, move or delete tenant B's rows", async () => {
+    const { a, b } = database.tenants;
+    const before = await contents(table, b);
+    for (const attack of [
+      `update ${table} set tenant_id = '${a.tenantId}'`,
+      `update ${table} set tenant_id = tenant_id`,
+      `delete from ${table} where tenant_id = '${b.tenantId}'`,
+    ]) {
+      const answer = await database.store
+        .sql(a.tenantId, (sql) => sql.query(`${attack} returning 1`))
+        .catch((error: unknown) => error);
+      // Either the privilege is missing, or there is no row to see; A's own owner may touch itself.
+      if (Array.isArray(answer)) expect(answer.length).toBeLessThanOrEqual(table === 'principal' ? 1 : 0);
+      else expect(answer).toMatchObject({ kind: 'forbidden' });
+    }
+    expect(await contents(table, b)).toEqual(before);
+  });
+
+  test("tenant A cannot write a row into tenant B's part", async () => {
+    const { a, b } = database.tenants;
+    const before = await contents(table, b);
+    const attempt = database.store.sql(a.tenantId, (sql) =>
+      insert(table, b, (statement, values) => sql.query(statement, values)),
+    );
+    await expect(attempt).rejects.toMatchObject({ kind: 'forbidden' });
+    expect(await contents(table, b)).toEqual(before);
+  });
+});
+
+test.each(children)('a row of tenant A in %s cannot name a row of tenant B', async (table) => {
+  const { a, b } = database.tenants;
+  // Everything that the row names exists, but for tenant B only.
+  const row = { ...rowOf[table]!(b) };
+  delete row.id;
+  const attempt = database.store.sql(a.tenantId, (sql) =>
+    insertRow(table, a, row, (statement, values) => sql.query(statement, values)),
+  );
+  await expect(attempt).rejects.toMatchObject({ kind: 'conflict' });
+});
+
+test('tenant A sees its own name only, and cannot found a tenant', async () => {
+  const { a } = database.tenants;
+  const seen = await database.store.sql(a.tenantId, (sql) => sql.query('select id from tenant'));
+  expect(seen).toEqual([{ id: a.tenantId }]);
+  const found = database.store.sql(a.tenantId, (sql) => sql.query(`insert into tenant (name) values ('intruder')`));
+  await expect(found).rejects.toMatchObject({ kind: 'forbidden' });
+});
+
+test('what is evidence can be added to, but not changed or deleted', async () => {
+  const { b } = database.tenants;
+  for (const statement of [
+    `update audit_event set outcome = 'failure'`,
+    'delete from audit_event',
+    'truncate audit_event',
+    `update pipeline_version set source = 'x'`,
+    'delete from pipeline_version',
+    'delete from delivery',
+    'delete from run',
+  ]) {
+    const attempt = database.store.sql(b.tenantId, (sql) => sql.query(statement));
+    await expect(attempt, statement).rejects.toMatchObject({ kind: 'forbidden' });
+  }
+});
+
+test('the system role reads what the outbox and the sweeps need, and no secret, plan, input or ledger', async () => {
+  const system = (statement: string) => database.store.system((sql) => sql.query(statement));
+  expect(await system('select tenant_id, body from webhook_delivery')).toHaveLength(1);
+  expect(await system('select tenant_id, id, status from run')).toHaveLength(1);
+  expect(await system('select tenant_id from credential_index')).toHaveLength(1);
+  for (const statement of [
+    'select from secret',
+    'select inputs from run',
+    'select plan from pipeline_version',
+    'select from delivery',
+    'select from audit_event',
+    'select from api_key',
+    'select from principal',
+    `update run set status = 'failed'`,
+    `update webhook_delivery set body = 'forged'`,
+    `update webhook set url = 'https://evil.example'`,
+    'delete from webhook_delivery',
+    'delete from credential_index',
+    `update tenant set name = 'x'`,
+  ]) {
+    await expect(system(statement), statement).rejects.toMatchObject({ kind: 'forbidden' });
+  }
+  expect(await system('delete from idempotency_key returning 1'), 'a key of today').toHaveLength(0);
+});
+
+type Execute = (statement: string, values: unknown[]) => Promise<unknown>;
+
+function insert(table: string, tenant: TestTenant, execute: Execute): Promise<unknown> {
+  return insertRow(table, tenant, rowOf[table]!(tenant), execute);
+}
+
+async function insertRow(
+  table: string,
+  tenant: TestTenant,
+  row: Record<string, unknown>,
+  execute: Execute,
+): Promise<unknown> {
+  const columns = ['tenant_id', ...Object.keys(row)];
+  const parameters = columns.map((_, index) => `$${index + 1}`).join(', ');
+  return execute(`insert into ${table} (${columns.join(', ')}) values (${parameters})`, [
+    tenant.tenantId,
+    ...Object.values(row),
+  ]);
+}
+
+function contents(table: string, tenant: TestTenant): Promise<unknown[]> {
+  return database.asOwner(`select * from ${table} t where tenant_id = $1 order by t::text`, [tenant.tenantId]);
+}
+
+function fixed(ordinal: number): string {
+  return `01900000-0000-7000-8000-${String(ordinal).padStart(12, '0')}`;
+}

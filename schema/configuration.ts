@@ -1,0 +1,48 @@
+import { Type } from 'typebox';
+import { resourceNamePattern } from './names.ts';
+import { languageVersion } from './pipeline.ts';
+
+/** The closed schemas of endpoint and webhook documents. `config` and the names of secrets are checked against the connector. */
+const closed = { additionalProperties: false } as const;
+const apiVersion = Type.Literal(languageVersion, { description: 'The version of the language.' });
+
+/** Where a secret comes from. Never the secret itself. */
+export const SecretReferenceSchema = Type.Union(
+  [
+    Type.Object({ file: Type.String({ minLength: 1, description: 'A file that the command line reads, relative to this one.' }) }, closed),
+    Type.Object({ env: Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]*$', description: 'A variable that the command line reads.' }) }, closed),
+    Type.Object({ secret: Type.String({ pattern: '^[a-z][a-z0-9-]{0,62}$', description: 'A secret set with `waybill secrets set`.' }) }, closed),
+  ],
+  { description: 'Where the secret comes from; it never stands in the file.' },
+);
+const secrets = Type.Record(Type.String(), SecretReferenceSchema, { description: 'Secrets by name.' });
+
+export type SecretReference = { file: string } | { env: string } | { secret: string };
+
+export const EndpointDocument = Type.Object(
+  {
+    endpoint: Type.String({ pattern: resourceNamePattern, description: 'Name of the endpoint.' }),
+    apiVersion,
+    connector: Type.String({ description: 'Kind of connector, such as sftp or local.' }),
+    config: Type.Optional(Type.Record(Type.String(), Type.Unknown(), { description: 'Settings of the connector.' })),
+    secrets: Type.Optional(secrets),
+    limits: Type.Optional(
+      Type.Object({ concurrency: Type.Optional(Type.Integer({ minimum: 1, maximum: 256, description: 'Transfers at the same time.' })) }, closed),
+    ),
+  },
+  closed,
+);
+
+/** `orders.*`, `run.failed`, `*`. */
+export const eventFilterPattern = '^(\\*|[a-z][a-z0-9-]*(\\.[a-z][a-z0-9-]*)*(\\.\\*)?)$';
+
+export const WebhookDocument = Type.Object(
+  {
+    webhook: Type.String({ pattern: resourceNamePattern, description: 'Name of the webhook.' }),
+    apiVersion,
+    url: Type.String({ minLength: 1, maxLength: 2048, description: 'Where events are posted.' }),
+    events: Type.Array(Type.String({ pattern: eventFilterPattern }), { minItems: 1, maxItems: 50, uniqueItems: true, description: 'Events to send: run.failed, orders.*' }),
+    secrets: Type.Optional(Type.Object({ signing: Type.Optional(SecretReferenceSchema) }, { ...closed, description: 'signing: a whsec_... text that signs every message.' })),
+  },
+  closed,
+);

@@ -1,0 +1,93 @@
+import { randomBytes } from 'node:crypto';
+import { Client, Connection } from '@temporalio/client';
+import { type Api, createApi } from '../../api/server.ts';
+import type { Log } from '../../connectors/contract.ts';
+import { createRegistry } from '../../connectors/registry.ts';
+import { createApiKey } from '../../identity/apiKeys.ts';
+import { createSecretBox, type SecretBox } from '../../identity/secrets.ts';
+import { createDialler } from '../../network/dialler.ts';
+import { createTestDatabase, type TestDatabase, type TestTenant } from './database.ts';
+
+export interface GraphqlAnswer {
+  status: number;
+  headers: Headers;
+  // biome-ignore lint/suspicious/noExplicitAny: tests read answers of any shape
+  body: any;
+}
+
+export interface TestApi {
+  url: string;
+  database: TestDatabase;
+  secretBox: SecretBox;
+  temporal: Client;
+  /** Keys with every scope of the owner of each tenant. */
+  keys: { a: string; b: string };
+  /** What was logged as error. */
+  errors: Array<Record<string, unknown>>;
+  key(tenant: TestTenant, scopes: string[]): Promise<string>;
+  graphql(key: string | null, query: string, variables?: Record<string, unknown>): Promise<GraphqlAnswer>;
+  close(): Promise<void>;
+}
+
+/** The API on a free port over a database of its own; without a Temporal, over an address where nobody listens. */
+export async function startTestApi(temporal: { address: string; uiUrl: string } | null): Promise<TestApi> {
+  const database = await createTestDatabase();
+  const connection = Connection.lazy({ address: temporal?.address ?? '127.0.0.1:1' });
+  const client = new Client({ connection });
+  const errors: Array<Record<string, unknown>> = [];
+  const secretBox = createSecretBox(randomBytes(32));
+  const dialler = createDialler({ loopback: true, allow: [] });
+  const log = logInto(errors);
+  const api: Api = await createApi({
+    store: database.store,
+    temporal: client,
+    namespace: 'default',
+    temporalUiUrl: temporal?.uiUrl ?? null,
+    secretBox,
+    registry: createRegistry(),
+    connectorContext: { dialler, localRoots: ['*'], log },
+    log,
+    version: 'test',
+  });
+  const { url } = await api.listen({ host: '127.0.0.1', port: 0 });
+  const key = async (tenant: TestTenant, scopes: string[]) =>
+    (await createApiKey(database.store, { ...tenant, name: `key ${scopes.join()}`, scopes })).secret;
+  return {
+    url,
+    database,
+    secretBox,
+    temporal: client,
+    keys: { a: await key(database.tenants.a, ['*']), b: await key(database.tenants.b, ['*']) },
+    errors,
+    key,
+    graphql: (presented, query, variables) => post(url, presented, JSON.stringify({ query, variables })),
+    close: async () => {
+      await api.close();
+      await dialler.close();
+      await connection.close();
+      await database.drop();
+    },
+  };
+}
+
+/** A POST of that body; headers may replace those of a GraphQL request. */
+export async function post(
+  url: string,
+  key: string | null,
+  body: string | Uint8Array<ArrayBuffer>,
+  headers: Record<string, string> = {},
+): Promise<GraphqlAnswer> {
+  const authorization = key === null ? {} : { authorization: `Bearer ${key}` };
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', accept: 'application/json', ...authorization, ...headers },
+    body,
+  });
+  const text = await response.text();
+  return { status: response.status, headers: response.headers, body: text === '' ? null : JSON.parse(text) };
+}
+
+function logInto(errors: Array<Record<string, unknown>>): Log {
+  const ignore = () => undefined;
+  return { debug: ignore, info: ignore, warn: ignore, error: (facts, message) => { console.log('LOG', facts, message); errors.push({ ...facts, message }); } };
+}
