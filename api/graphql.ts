@@ -15,8 +15,6 @@ export function createGraphql(log: Log) {
   return createYoga<ApiContext>({
     schema: apiSchema,
     graphqlEndpoint: '/graphql',
-    // The platform's own streams: Node pipes no others.
-    fetchAPI: globalThis,
     graphiql: false,
     landingPage: false,
     cors: false,

@@ -145,7 +145,8 @@ describe('limits', () => {
   });
 
   test('depth, aliases, directives and tokens have a maximum', async () => {
-    const deep = `${'{ runs { edges { node { version { pipeline { runs { edges { node { version { pipeline '}{ runs { edges { node { version { pipeline { name } } } } } }${' }'.repeat(11)}`;
+    const nested = 'liveVersion { pipeline { '.repeat(limits.depth / 2 + 1);
+    const deep = `{ pipeline(name: "x") { ${nested} name ${'} }'.repeat(limits.depth / 2 + 1)} } }`;
     expect(await refused(deep)).toMatch(/depth/i);
     const aliases = Array.from({ length: limits.aliases + 1 }, (_, index) => `a${index}: viewer { tenant }`);
     expect(await refused(`{ ${aliases.join(' ')} }`)).toMatch(/alias/i);

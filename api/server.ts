@@ -141,9 +141,19 @@ async function send(answered: Response, response: ServerResponse): Promise<void>
   }
   const isGone = (error: unknown) =>
     response.destroyed || (error as NodeJS.ErrnoException).code === 'ERR_STREAM_PREMATURE_CLOSE';
-  await pipeline(Readable.fromWeb(answered.body as never), response).catch((error: unknown) => {
+  await pipeline(Readable.from(chunksOf(answered.body)), response).catch((error: unknown) => {
     if (!isGone(error)) throw error;
   });
+}
+
+/** Yoga's streams are its own, which Node's `Readable.fromWeb` refuses. A client that goes cancels the stream. */
+async function* chunksOf(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const reader = body.getReader();
+  try {
+    for (let next = await reader.read(); !next.done; next = await reader.read()) yield next.value;
+  } finally {
+    await reader.cancel();
+  }
 }
 
 function wantsPage({ method, headers }: IncomingMessage): boolean {

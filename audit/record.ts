@@ -114,7 +114,7 @@ const insertEvents = `
     order by t.id
     returning id
   )
-  select ${tellTheOutbox} from (select from queued limit 1) some`;
+  select ${tellTheOutbox} from (select from queued limit 1) as one`;
 
 const insertMessage = `
   with matched as (
@@ -125,7 +125,7 @@ const insertMessage = `
     on conflict (tenant_id, webhook_id, message_id) do nothing
     returning id
   ), told as (
-    select ${tellTheOutbox} from (select from queued limit 1) some
+    select ${tellTheOutbox} from (select from queued limit 1) as one
   )
   select (select count(*)::int from matched) as webhooks, (select count(*) from told) as told`;
 

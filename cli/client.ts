@@ -108,7 +108,9 @@ async function post(url: string, apiKey: string, body: string): Promise<Response
 }
 
 async function readBody(response: Response, url: string): Promise<{ data?: unknown; errors?: GraphqlError[] }> {
-  const text = await response.text();
+  const text = await response.text().catch((cause: unknown) => {
+    throw new WaybillError('unavailable', `the connection to ${url} broke in mid-answer`, { cause });
+  });
   try {
     return JSON.parse(text) as { data?: unknown; errors?: GraphqlError[] };
   } catch (cause) {

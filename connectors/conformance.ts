@@ -35,7 +35,9 @@ export function describeConnector(
     for (const { sentence, prove } of promises) {
       unknown.delete(sentence);
       const reason = options.skip?.[sentence];
-      test.skipIf(reason !== undefined)(reason ? `${sentence} (skipped: ${reason})` : sentence, () => prove(opened.connector, opened));
+      test.skipIf(reason !== undefined)(reason ? `${sentence} (skipped: ${reason})` : sentence, () =>
+        prove(opened.connector, opened),
+      );
     }
     // Last of all, since nothing can be asked afterwards.
     test('close leaves no connection, and later calls end in unavailable or work anew', async () => {
@@ -61,8 +63,23 @@ function promise(sentence: string, prove: ConnectorPromise['prove']): void {
 // --- Names
 
 const hardNames = [
-  '世界 " \' @ ? + # %.csv', '.leading-dot', 'trailing space ', ' leading space', 'two  spaces', '~tilde$HOME`id`', '100%25.txt', 'a;b|c&d.txt',
-  '*[glob]?{x}.txt', 'back\\slash.txt', '-rf', 'ends.', 'Ünï-nfc.txt', 'U\u0308nfd.txt', '🗂️.bin', 'x'.repeat(255), '世'.repeat(85),
+  '世界 " \' @ ? + # %.csv',
+  '.leading-dot',
+  'trailing space ',
+  ' leading space',
+  'two  spaces',
+  '~tilde$HOME`id`',
+  '100%25.txt',
+  'a;b|c&d.txt',
+  '*[glob]?{x}.txt',
+  'back\\slash.txt',
+  '-rf',
+  'ends.',
+  'Ünï-nfc.txt',
+  'U\u0308nfd.txt',
+  '🗂️.bin',
+  'x'.repeat(255),
+  '世'.repeat(85),
 ];
 
 promise('every name that the contract allows can be written, listed, read, renamed and removed', async (connector) => {
@@ -122,22 +139,28 @@ promise('pieces may be written in any order and larger than a block', async (con
   const content = randomBytes(2 * connector.capabilities.blockBytes + 12_345);
   const half = 1000;
   const sink = await connector.begin('/order/file.bin', write(content.length), never());
-  await Promise.all([sink.write(content.subarray(half), half, never()), sink.write(content.subarray(0, half), 0, never())]);
+  await Promise.all([
+    sink.write(content.subarray(half), half, never()),
+    sink.write(content.subarray(0, half), 0, never()),
+  ]);
   await sink.seal(never());
   await sink.commit(never());
   expect(digest(await read(connector, '/order/file.bin'))).toBe(digest(content));
 });
 
-promise('nothing is visible under the final name before commit, and listings never show the temporary file', async (connector) => {
-  const sink = await connector.begin('/hidden/file.bin', write(3), never());
-  await sink.write(Buffer.from('abc'), 0, never());
-  await rejects('not-found', () => connector.stat('/hidden/file.bin', never()));
-  await sink.seal(never());
-  await rejects('not-found', () => connector.stat('/hidden/file.bin', never()));
-  expect(await listAll(connector, '/hidden')).toEqual([]);
-  await sink.commit(never());
-  expect((await listAll(connector, '/hidden')).map(({ name }) => name)).toEqual(['file.bin']);
-});
+promise(
+  'nothing is visible under the final name before commit, and listings never show the temporary file',
+  async (connector) => {
+    const sink = await connector.begin('/hidden/file.bin', write(3), never());
+    await sink.write(Buffer.from('abc'), 0, never());
+    await rejects('not-found', () => connector.stat('/hidden/file.bin', never()));
+    await sink.seal(never());
+    await rejects('not-found', () => connector.stat('/hidden/file.bin', never()));
+    expect(await listAll(connector, '/hidden')).toEqual([]);
+    await sink.commit(never());
+    expect((await listAll(connector, '/hidden')).map(({ name }) => name)).toEqual(['file.bin']);
+  },
+);
 
 promise('the temporary file is beside the target and named after the delivery', async (connector) => {
   const sink = await connector.begin('/beside/file.bin', { ...write(0), deliveryId: 'dlv_1' }, never());
@@ -159,6 +182,16 @@ promise('abort leaves nothing, twice and after commit too', async (connector) =>
   await committed.commit(never());
   await committed.abort();
   expect((await read(connector, '/aborted/third.bin')).toString()).toBe('abc');
+});
+
+promise('abort of a sealed file harms no file that was begun after the seal', async (connector) => {
+  const sealed = await filled(connector, '/neighbours/first.bin', Buffer.from('abc'));
+  const next = await connector.begin('/neighbours/next.bin', write(4), never());
+  await sealed.abort();
+  await next.write(Buffer.from('next'), 0, never());
+  await next.seal(never());
+  await next.commit(never());
+  expect((await read(connector, '/neighbours/next.bin')).toString()).toBe('next');
 });
 
 promise('a source that ends early fails in seal with integrity, and nothing is published', async (connector) => {
@@ -198,10 +231,13 @@ promise('replace: true publishes over what is there', async (connector) => {
 
 promise('of many writers without replace exactly one wins', async (connector) => {
   const names = ['a', 'b', 'c', 'd', 'e'];
-  const sinks = await Promise.all(names.map((name) => filled(connector, '/race/file.bin', Buffer.from(name), { deliveryId: name })));
+  const sinks = await Promise.all(
+    names.map((name) => filled(connector, '/race/file.bin', Buffer.from(name), { deliveryId: name })),
+  );
   const results = await Promise.allSettled(sinks.map((sink) => sink.commit(never())));
   expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
-  for (const result of results) if (result.status === 'rejected') expect(result.reason).toMatchObject({ kind: 'exists' });
+  for (const result of results)
+    if (result.status === 'rejected') expect(result.reason).toMatchObject({ kind: 'exists' });
   const winner = names[results.findIndex(({ status }) => status === 'fulfilled')]!;
   expect((await read(connector, '/race/file.bin')).toString()).toBe(winner);
   await Promise.all(sinks.map((sink) => sink.abort()));
@@ -248,7 +284,14 @@ promise('reads give any range, fewer bytes only at the end, and none past it', a
     return buffer.subarray(0, await source.read(buffer, at, never()));
   };
   const { length } = content;
-  for (const [at, bytes] of [[0, 10], [1, 1], [length - 10, 10], [length - 10, 100], [connector.capabilities.blockBytes - 1, 2], [7, length]] as const) {
+  for (const [at, bytes] of [
+    [0, 10],
+    [1, 1],
+    [length - 10, 10],
+    [length - 10, 100],
+    [connector.capabilities.blockBytes - 1, 2],
+    [7, length],
+  ] as const) {
     expect(digest(await readAt(at, bytes)), `${bytes} at ${at}`).toBe(digest(content.subarray(at, at + bytes)));
   }
   expect(await readAt(length, 10)).toHaveLength(0);
@@ -312,13 +355,26 @@ promise(`a folder of ${manyEntries} files is listed whole and in pages`, async (
 });
 
 promise('recursive walks all folders, and without it only the folder itself', async (connector) => {
-  for (const path of ['/tree/a.txt', '/tree/b/c.txt', '/tree/b/d/e.txt', '/tree/f/g.txt']) await put(connector, path, Buffer.from('x'));
-  expect((await listAll(connector, '/tree')).map(({ path }) => path).sort()).toEqual(['/tree/a.txt', '/tree/b', '/tree/f']);
-  const all = await listAll(connector, '/tree', true);
-  expect(all.filter(({ kind }) => kind === 'file').map(({ path }) => path).sort()).toEqual([
-    '/tree/a.txt', '/tree/b/c.txt', '/tree/b/d/e.txt', '/tree/f/g.txt',
+  for (const path of ['/tree/a.txt', '/tree/b/c.txt', '/tree/b/d/e.txt', '/tree/f/g.txt'])
+    await put(connector, path, Buffer.from('x'));
+  expect((await listAll(connector, '/tree')).map(({ path }) => path).sort()).toEqual([
+    '/tree/a.txt',
+    '/tree/b',
+    '/tree/f',
   ]);
-  expect(all.filter(({ kind }) => kind === 'folder').map(({ path }) => path).sort()).toEqual(['/tree/b', '/tree/b/d', '/tree/f']);
+  const all = await listAll(connector, '/tree', true);
+  expect(
+    all
+      .filter(({ kind }) => kind === 'file')
+      .map(({ path }) => path)
+      .sort(),
+  ).toEqual(['/tree/a.txt', '/tree/b/c.txt', '/tree/b/d/e.txt', '/tree/f/g.txt']);
+  expect(
+    all
+      .filter(({ kind }) => kind === 'folder')
+      .map(({ path }) => path)
+      .sort(),
+  ).toEqual(['/tree/b', '/tree/b/d', '/tree/f']);
 });
 
 promise('an absent folder is not-found before the first page', async (connector) => {
@@ -507,7 +563,11 @@ async function rejects(kind: string, work: () => Promise<unknown>): Promise<void
   expect((error as WaybillError).kind, (error as WaybillError).message).toBe(kind);
 }
 
-async function atATime<Item>(limit: number, items: readonly Item[], work: (item: Item) => Promise<unknown>): Promise<void> {
+async function atATime<Item>(
+  limit: number,
+  items: readonly Item[],
+  work: (item: Item) => Promise<unknown>,
+): Promise<void> {
   const waiting = [...items];
   const worker = async () => {
     for (let item = waiting.pop(); item !== undefined; item = waiting.pop()) await work(item);

@@ -149,6 +149,8 @@ export interface ConnectorDefinition<Config extends TObject = TObject> {
   open(config: Static<Config>, secrets: Record<string, string>, context: ConnectorContext): Connector;
 }
 
-export function defineConnector<Config extends TObject>(definition: ConnectorDefinition<Config>): ConnectorDefinition<Config> {
+export function defineConnector<Config extends TObject>(
+  definition: ConnectorDefinition<Config>,
+): ConnectorDefinition<Config> {
   return definition;
 }

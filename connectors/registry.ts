@@ -45,11 +45,17 @@ const builtIn = [local, sftp] as unknown as readonly ConnectorDefinition[];
 
 function unknownKind(kind: string, known: ReadonlyMap<string, unknown>): WaybillError {
   const names = [...known.keys()].join(', ');
-  return new WaybillError('invalid', `there is no connector ${JSON.stringify(kind)}; known: ${names}`, { field: 'connector' });
+  return new WaybillError('invalid', `there is no connector ${JSON.stringify(kind)}; known: ${names}`, {
+    field: 'connector',
+  });
 }
 
 function refused(definition: ConnectorDefinition, mistakes: string[]): WaybillError {
-  return new WaybillError('invalid', `the configuration of connector ${definition.kind} is not valid: ${mistakes.join('; ')}`, {
-    field: 'config',
-  });
+  return new WaybillError(
+    'invalid',
+    `the configuration of connector ${definition.kind} is not valid: ${mistakes.join('; ')}`,
+    {
+      field: 'config',
+    },
+  );
 }

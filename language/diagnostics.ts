@@ -51,8 +51,9 @@ function frameOf(diagnostic: Diagnostic, text: string | undefined, secretLines: 
   });
   if (column > maxFrameColumns) return [];
   const sameLine = endLine === line && endColumn > column;
-  const end = sameLine ? { line, column: Math.min(endColumn, maxFrameColumns) } : undefined;
-  const frame = codeFrameColumns(shown.join('\n'), { start: { line, column }, ...(end ? { end } : {}) }, { linesAbove: 1, linesBelow: 1, highlightCode: false, forceColor: options.color });
+  // The frame counts columns from 0, and its end is exclusive as ours is.
+  const end = sameLine ? { line, column: Math.min(endColumn, maxFrameColumns) - 1 } : undefined;
+  const frame = codeFrameColumns(shown.join('\n'), { start: { line, column: column - 1 }, ...(end ? { end } : {}) }, { linesAbove: 1, linesBelow: 1, highlightCode: false, forceColor: options.color });
   return [frame];
 }
 

@@ -2,7 +2,7 @@ import { WaybillError } from '../schema/errors.ts';
 import { normalisePath } from '../schema/paths.ts';
 import type { Json } from '../schema/plan.ts';
 import { checkTemplate, offset } from './checking.ts';
-import { didYouMean } from './expressions.ts';
+import { didYouMean, typeWords } from './expressions.ts';
 import { hasGlobSigns } from './glob.ts';
 import { normaliseGlob, splitLocation } from './location.ts';
 import type { Report, SourceRange } from './report.ts';
@@ -83,7 +83,7 @@ function fromMapping(location: Located, context: LocationContext): LocationParts
   }
   const { type, text } = checkTemplate(place, context.scope, context.report);
   if (type !== 'text' && type !== 'any') {
-    context.report.add('TYPE_MISMATCH', place.range, `a ${kind} is a text, but the expression gives another type`);
+    context.report.add('TYPE_MISMATCH', place.range, `a ${kind} is a text, but the expression gives ${typeWords(type)}`);
   }
   return { alias: { name: endpoint.value, range: endpoint.range }, kind, place: { source: place.value, compiled: text, range: place.range } };
 }

@@ -13,6 +13,8 @@ export interface Report {
   readonly errors: number;
   /** Expressions that may still be checked: each costs a fraction of a millisecond, and a file may not take long. */
   expressionsLeft: number;
+  /** Nothing more is said about that part: a mistake in it has been reported, and what was read instead is a guess. */
+  hide(range: SourceRange): void;
 }
 
 export const maxDiagnostics = 200;
@@ -21,6 +23,7 @@ export const maxExpressions = 2_000;
 export function createReport(file: string, lines: LineCounter): Report {
   const diagnostics: Diagnostic[] = [];
   const seen = new Set<string>();
+  const hidden: SourceRange[] = [];
   let errors = 0;
   const push = (code: DiagnosticCode, range: SourceRange, message: string, suggestion: string | null) => {
     const start = position(lines, range[0]);
@@ -46,8 +49,11 @@ export function createReport(file: string, lines: LineCounter): Report {
     get errors() {
       return errors;
     },
+    hide(range) {
+      hidden.push(range);
+    },
     add(code, range, message, suggestion) {
-      if (diagnostics.length > maxDiagnostics) return;
+      if (diagnostics.length > maxDiagnostics || hidden.some(([start, end]) => start <= range[0] && range[1] <= end)) return;
       const key = `${code} ${range[0]} ${message}`;
       if (seen.has(key)) return;
       seen.add(key);

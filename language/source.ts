@@ -42,13 +42,14 @@ export function parseSource(file: string, text: string): ParsedSource {
     report.add(refusal.code, [refusal.offset, refusal.offset + 1], refusal.message);
     return { documents, report };
   }
-  for (const document of parse(text)) {
+  const { read, masked } = parseMasked(text, report);
+  for (const document of read) {
     const isEmpty = document.contents === null && document.errors.length === 0;
     if (isEmpty) continue;
-    for (const error of document.errors) reportSyntax(report, error, text);
+    reportSyntax(report, document.errors);
     const [start, , end] = document.range;
-    const root = new Reader(text, report).read(document.contents, 0);
-    documents.push({ root, text: text.slice(start, end), range: [start, end], sound: document.errors.length === 0 });
+    const root = new Reader(masked, report).read(document.contents, 0);
+    documents.push({ root, text: text.slice(start, end), range: [start, end], sound: document.errors.length === 0 && masked === text });
   }
   return { documents, report };
 }
@@ -106,24 +107,57 @@ function tooMuch(text: string): { code: 'FILE_TOO_LARGE' | 'TOO_DEEP'; message: 
   return null;
 }
 
-function reportSyntax(report: Report, error: YAMLError, text: string): void {
-  const [start, end] = error.pos;
-  const lineStart = text.lastIndexOf('\n', start - 1) + 1;
-  const lineEnd = text.indexOf('\n', start) < 0 ? text.length : text.indexOf('\n', start);
-  const opening = text.slice(lineStart, lineEnd).search(/(?:^|[^"'$])\$\{\{/);
-  if (opening >= 0) {
-    const at = text.indexOf('${{', lineStart + opening);
-    report.add('EXPRESSION_NOT_QUOTED', [at, lineEnd], 'an expression that YAML cannot read: quote it', suggestQuotes(text.slice(at, lineEnd)));
-    return;
+/**
+ * Unquoted expressions are the commonest reason why YAML cannot be read. Those on the line of the first error are
+ * reported, and replaced by plain words of the same length, so that everything else can still be checked at its true
+ * place; and again, until the first error has another reason.
+ */
+function parseMasked(text: string, report: Report): { read: Document.Parsed[]; masked: string } {
+  let masked = text;
+  let read = parse(text);
+  const rounds = Math.min(maxMaskingRounds, Math.floor(sourceLimits.characters / Math.max(1, text.length)));
+  for (let round = 0; round < rounds; round++) {
+    const error = read.find((document) => document.errors.length > 0)?.errors[0];
+    const next = error ? maskLine(masked, error.pos[0], report) : masked;
+    if (next === masked) break;
+    masked = next;
+    read = parse(masked);
   }
-  if (error.code === 'RESOURCE_EXHAUSTION') report.add('TOO_DEEP', [start, end], 'values are nested too deeply');
-  else report.add('YAML_SYNTAX', [start, end], syntaxWords(error));
+  return { read, masked };
 }
 
-function suggestQuotes(rest: string): string {
-  const expression = /^\$\{\{.*?\}\}/.exec(rest)?.[0] ?? rest.trim();
-  const quote = expression.includes('"') ? "'" : '"';
-  return `write ${quote}${expression}${quote}`;
+const maxMaskingRounds = 20;
+
+function maskLine(text: string, at: number, report: Report): string {
+  let masked = text;
+  const lineStart = text.lastIndexOf('\n', at - 1) + 1;
+  const lineEnd = text.indexOf('\n', lineStart) < 0 ? text.length : text.indexOf('\n', lineStart);
+  const line = text.slice(lineStart, Math.min(lineEnd, lineStart + maxMaskedLine));
+  for (const match of line.matchAll(/\$\{\{.*?\}\}/g)) {
+    if (isQuoted(line.slice(0, match.index))) continue;
+    const range: SourceRange = [lineStart + match.index, lineStart + match.index + match[0].length];
+    const quote = match[0].includes('"') ? "'" : '"';
+    report.add('EXPRESSION_NOT_QUOTED', range, 'YAML cannot read an expression that is not quoted', `write ${quote}${match[0]}${quote}`);
+    report.hide(range);
+    masked = masked.slice(0, range[0]) + 'x'.repeat(match[0].length) + masked.slice(range[1]);
+  }
+  return masked;
+}
+
+const maxMaskedLine = 2_000;
+
+function isQuoted(before: string): boolean {
+  const count = (quote: string) => before.split(quote).length - 1;
+  return count('"') % 2 === 1 || count("'") % 2 === 1;
+}
+
+/** Once a document has an error, tokens that it did not expect after it say nothing new. */
+function reportSyntax(report: Report, errors: readonly YAMLError[]): void {
+  for (const [index, error] of errors.entries()) {
+    if (index > 0 && error.code === 'UNEXPECTED_TOKEN') continue;
+    if (error.code === 'RESOURCE_EXHAUSTION') report.add('TOO_DEEP', error.pos, 'values are nested too deeply');
+    else report.add('YAML_SYNTAX', error.pos, syntaxWords(error));
+  }
 }
 
 function syntaxWords(error: YAMLError): string {
@@ -192,8 +226,7 @@ class Reader {
     for (const pair of items) {
       const key = rangeOf(pair.key as Node | null, range);
       if (!isScalar(pair.key) || (typeof pair.key.value !== 'string' && typeof pair.key.value !== 'number' && typeof pair.key.value !== 'boolean')) {
-        if (this.text.startsWith('{', key[0]) && this.text[key[0] - 1] === '{' ) this.report.add('EXPRESSION_NOT_QUOTED', [Math.max(0, key[0] - 2), key[1]], 'an expression that YAML reads as a mapping: quote it', 'write "${{ ... }}"');
-        else this.report.add('UNSUPPORTED_YAML', key, 'a key must be a plain text');
+        this.report.add('UNSUPPORTED_YAML', key, 'a key must be a plain text');
         continue;
       }
       const name = String(pair.key.value);

@@ -90,10 +90,20 @@ function pinned(addresses: CheckedAddress[]): LookupFunction {
 function unreachable(host: string, port: number, error: Error): WaybillError {
   const code = errorCode(error);
   if (code === 'ETIMEDOUT') {
-    return new WaybillError('timeout', `${host}:${port} did not answer`, { operation: 'connecting', host, port, cause: error });
+    return new WaybillError('timeout', `${host}:${port} did not answer`, {
+      operation: 'connecting',
+      host,
+      port,
+      cause: error,
+    });
   }
   const why = code === 'ECONNREFUSED' ? 'refuses connections' : `cannot be reached (${code ?? 'no reason given'})`;
-  return new WaybillError('unavailable', `${host}:${port} ${why}`, { operation: 'connecting', host, port, cause: error });
+  return new WaybillError('unavailable', `${host}:${port} ${why}`, {
+    operation: 'connecting',
+    host,
+    port,
+    cause: error,
+  });
 }
 
 /** Several addresses tried in turn end in an AggregateError, whose own code is only there when all codes agree. */
@@ -114,7 +124,11 @@ function createAgent(policy: EgressPolicy): Agent {
     connect: (options, callback) => {
       resolveAllowed(options.hostname, policy).then(
         (addresses) => {
-          const connector = buildConnector({ timeout: httpConnectTimeoutMs, allowH2: false, lookup: pinned(addresses) });
+          const connector = buildConnector({
+            timeout: httpConnectTimeoutMs,
+            allowH2: false,
+            lookup: pinned(addresses),
+          });
           connector(toPinnedHost(options, addresses), callback);
         },
         (error) => callback(error, null),

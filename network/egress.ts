@@ -66,15 +66,22 @@ async function resolve(host: string): Promise<string[]> {
       cause: error,
     });
   }
-  throw new WaybillError('unavailable', `the name ${JSON.stringify(host)} has no address`, { operation: 'resolving', host });
+  throw new WaybillError('unavailable', `the name ${JSON.stringify(host)} has no address`, {
+    operation: 'resolving',
+    host,
+  });
 }
 
 function denied(host: string, address: ipaddr.IPv4 | ipaddr.IPv6): WaybillError {
   const text = address.toString();
   const what = text === host ? text : `${JSON.stringify(host)} is ${text}, which`;
-  return new WaybillError('egress-denied', `${what} is a ${address.range()} address that the egress guard does not allow`, {
-    operation: 'resolving',
-    host,
-    address: text,
-  });
+  return new WaybillError(
+    'egress-denied',
+    `${what} is a ${address.range()} address that the egress guard does not allow`,
+    {
+      operation: 'resolving',
+      host,
+      address: text,
+    },
+  );
 }

@@ -72,19 +72,13 @@ async function applyMigrations(ownerUrl: string, onProgress: (message: string) =
 }
 
 /**
- * The SQL that leads from the committed migrations to `schema.prisma`: empty when they say the same, else the beginning of
- * the next migration. Works in a database of its own beside the owner's, which it removes.
+ * The SQL of Prisma that leads from an earlier text of schema.prisma, or from nothing, to the present one: the beginning
+ * of a migration, to be completed by hand with grants and, for a new table, the wall.
  */
-export async function missingMigration(ownerUrl: string): Promise<string> {
+export async function schemaScript(ownerUrl: string, from: string | null): Promise<string> {
   const engine = await openSchemaEngine(ownerUrl);
   try {
-    const schema = fileURLToPath(new URL('./schema.prisma', import.meta.url));
-    const files = [{ path: schema, content: await readFile(schema, 'utf8') }];
-    const script = await engine.diff({
-      from: { tag: 'migrations', ...(await readMigrations()) },
-      to: { tag: 'schemaDatamodel', files },
-    });
-    return script.includes('This is an empty migration') ? '' : script;
+    return await engine.diff(from, await readFile(new URL('./schema.prisma', import.meta.url), 'utf8'));
   } finally {
     await engine.close();
   }

@@ -7,7 +7,6 @@ import type {
   ApplyMigrationsInput,
   DiagnoseMigrationHistoryInput,
   DiagnoseMigrationHistoryOutput,
-  DiffParams,
   SchemaEngine,
 } from '@prisma/schema-engine-wasm';
 import { WaybillError } from '../schema/errors.ts';
@@ -16,8 +15,8 @@ export interface MigrationEngine {
   diagnose(input: DiagnoseMigrationHistoryInput): Promise<DiagnoseMigrationHistoryOutput>;
   /** Gives the names of the migrations that were applied now. */
   apply(input: ApplyMigrationsInput): Promise<string[]>;
-  /** The SQL that leads from one schema to another. */
-  diff(input: Pick<DiffParams, 'from' | 'to'>): Promise<string>;
+  /** The SQL that leads from one text of schema.prisma, or from nothing, to another. */
+  diff(from: string | null, to: string): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -39,9 +38,14 @@ export async function openSchemaEngine(ownerUrl: string): Promise<MigrationEngin
   return {
     diagnose: (input) => told(engine.diagnoseMigrationHistory(input)),
     apply: async (input) => (await told(engine.applyMigrations(input))).appliedMigrationNames,
-    diff: async ({ from, to }) => {
+    diff: async (from, to) => {
+      const target = (text: string) => ({
+        tag: 'schemaDatamodel' as const,
+        files: [{ path: 'schema.prisma', content: text }],
+      });
       const filters = { externalTables: [], externalEnums: [] };
-      return (await told(engine.diff({ from, to, filters, script: true, exitCode: null }))).stdout ?? '';
+      const ends = { from: from === null ? { tag: 'empty' as const } : target(from), to: target(to) };
+      return (await told(engine.diff({ ...ends, filters, script: true, exitCode: null }))).stdout ?? '';
     },
     close: async () => {
       engine.free();
@@ -64,8 +68,9 @@ class WholeScripts extends PrismaPg {
     return adapter;
   }
 
-  override async connectToShadowDb() {
-    return this.#whole(await super.connectToShadowDb());
+  /** Prisma's own gives the name of a new database beside our connection string, which wins: it would use the real one. */
+  override connectToShadowDb(): Promise<never> {
+    throw new WaybillError('unsupported', 'no shadow database');
   }
 
   #whole<Adapter extends Awaited<ReturnType<PrismaPg['connect']>>>(adapter: Adapter): Adapter {

@@ -54,6 +54,9 @@ export const limits = {
   commitRows: 200,
   /** A claim that nobody renews for so long may be taken over by another run. */
   leaseMs: 60_000,
+  /** Files of this size on average count as small; that many deliveries of them are under way together. */
+  smallFileBytes: 256 * 1024,
+  smallFilesInFlight: 128,
   heartbeatMs: 1_000,
   /** How often a copy looks again whether the other run that copies the same file is done, and for how long it waits. */
   busyPollMs: 500,

@@ -10,9 +10,10 @@ import { asWaybillError, WaybillError } from '../../schema/errors.ts';
 import type { Failure, TransferCounts } from '../../schema/plan.ts';
 import { mayRetry, tellFailure } from '../failure.ts';
 import { type ActivityContext, limits, type TransferDependencies } from './context.ts';
-import { type Copy, type CopyWork, type End, startCopy } from './copyWork.ts';
+import { type Copy, type CopyWork, startCopy } from './copyWork.ts';
 import { deliver } from './delivery.ts';
 import { eventsOf } from './events.ts';
+import { createGate } from './gate.ts';
 import { createLedgerWriter, leaseLost } from './ledgerWriter.ts';
 import { asTransferOptions } from './options.ts';
 
@@ -63,6 +64,18 @@ export async function copyBatch(
           dependencies,
           context,
           done: { files: 0, bytes: 0 },
+          stop: null,
+          filesGate: createGate(
+            Math.max(
+              1,
+              Math.min(
+                from.capabilities.filesInFlight,
+                to.capabilities.filesInFlight,
+                fromSettings.concurrency,
+                toSettings.concurrency,
+              ),
+            ),
+          ),
         }),
       ),
     );
@@ -76,15 +89,13 @@ export async function copyBatch(
 interface Outcome {
   /** Copied by another run at this moment. */
   busy: DeliveryRow[];
-  /** A failure that is not about one file. */
-  stop: WaybillError | null;
   /** The first failure of a file that gets another attempt. */
   postponed: WaybillError | null;
 }
 
 async function copyRows(rows: readonly DeliveryRow[], work: CopyWork): Promise<void> {
   const inFlight = new Set<Copy>();
-  const outcome: Outcome = { busy: [], stop: null, postponed: null };
+  const outcome: Outcome = { busy: [], postponed: null };
   const pulse = startPulse(work, inFlight);
   try {
     await copyAll(rows, work, inFlight, outcome);
@@ -93,11 +104,11 @@ async function copyRows(rows: readonly DeliveryRow[], work: CopyWork): Promise<v
     await pulse.stop();
   }
   if (work.context.signal.aborted) throw cancelled(work.context.signal);
-  if (outcome.stop !== null) throw outcome.stop;
+  if (work.stop !== null) throw work.stop;
   if (outcome.postponed !== null) throw outcome.postponed;
 }
 
-/** As many side by side as both ends are good for. */
+/** Many deliveries side by side: more of small files than talk to the endpoints, since those also wait for the ledger. */
 async function copyAll(
   rows: readonly DeliveryRow[],
   work: CopyWork,
@@ -105,45 +116,26 @@ async function copyAll(
   outcome: Outcome,
 ): Promise<void> {
   const queue = rows.values();
-  const width = Math.max(1, Math.min(filesAtOnce(work.source), filesAtOnce(work.target), rows.length));
+  const bytes = rows.reduce((sum, row) => sum + row.sourceSize, 0);
+  const isSmall = bytes <= rows.length * limits.smallFileBytes;
+  const width = Math.min(isSmall ? limits.smallFilesInFlight : work.filesGate.width, rows.length);
   async function lane(): Promise<void> {
     for (const row of queue) {
-      if (outcome.stop !== null || work.context.signal.aborted) return;
+      if (work.stop !== null || work.context.signal.aborted) return;
       await copyOne(startCopy(work, row), work, inFlight, outcome);
     }
   }
   await Promise.all(Array.from({ length: width }, lane));
 }
 
-function filesAtOnce({ connector, settings }: End): number {
-  return Math.min(connector.capabilities.filesInFlight, settings.concurrency);
-}
-
 async function copyOne(copy: Copy, work: CopyWork, inFlight: Set<Copy>, outcome: Outcome): Promise<void> {
-  let leave: Array<() => void> = [];
+  inFlight.add(copy);
   try {
-    leave = await enterGates(work);
-    inFlight.add(copy);
-    copy.moved();
     if ((await deliver(work, copy)) === 'busy') outcome.busy.push(copy.row);
   } catch (error) {
     await fail(copy, work, outcome, error);
   } finally {
     inFlight.delete(copy);
-    for (const step of leave) step();
-  }
-}
-
-/** In the order of the endpoints' names: two copies in opposite directions would otherwise wait for each other. */
-async function enterGates({ source, target, context }: CopyWork): Promise<Array<() => void>> {
-  const gates = new Map([source, target].map((end) => [end.name, end.settings.gate]));
-  const entered: Array<() => void> = [];
-  try {
-    for (const name of [...gates.keys()].sort()) entered.push(await gates.get(name)!.enter(context.signal));
-    return entered;
-  } catch (error) {
-    for (const leave of entered) leave();
-    throw error;
   }
 }
 
@@ -151,7 +143,7 @@ async function enterGates({ source, target, context }: CopyWork): Promise<Array<
 async function copyBusy(work: CopyWork, inFlight: Set<Copy>, outcome: Outcome): Promise<void> {
   const { signal } = work.context;
   const deadlineMs = Date.now() + limits.busyWaitMs;
-  while (outcome.busy.length > 0 && outcome.stop === null && !signal.aborted) {
+  while (outcome.busy.length > 0 && work.stop === null && !signal.aborted) {
     if (Date.now() > deadlineMs) {
       const { sourcePath } = outcome.busy[0]!;
       const message = `another run has been copying this file for more than ${limits.busyWaitMs / 60_000} minutes`;
@@ -173,13 +165,13 @@ async function fail(copy: Copy, work: CopyWork, outcome: Outcome, thrown: unknow
   if (work.context.signal.aborted) return quietly(work, () => writeHandedOver(copy, work));
   const wide = error.scope === 'connection' || error.scope === 'endpoint';
   const again = wide || mayRetry(error, work.context.terms.retry, work.context.attempt);
-  if (wide) outcome.stop ??= error;
+  if (wide) work.stop ??= error;
   else if (again) outcome.postponed ??= error;
   await quietly(
     work,
     () => (again ? writePostponed(copy, work, error) : writeFailed(copy, work, error)),
     (cause) => {
-      outcome.stop ??= asWaybillError(cause);
+      work.stop ??= asWaybillError(cause);
     },
   );
 }
@@ -264,7 +256,7 @@ function startPulse(work: CopyWork, inFlight: ReadonlySet<Copy>): { stop(): Prom
     const now = Date.now();
     const { stallMs } = context.terms;
     for (const copy of inFlight)
-      if (now - copy.movedAtMs > stallMs)
+      if (!copy.waiting && now - copy.movedAtMs > stallMs)
         copy.stop(
           new WaybillError('timeout', `no byte and no answer for ${Math.round(stallMs / 1000)} s`, {
             path: copy.row.sourcePath,

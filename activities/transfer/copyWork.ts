@@ -1,8 +1,10 @@
 import type { Connector } from '../../connectors/contract.ts';
 import type { DeliveryRow, TransferRow } from '../../prisma/ledger.ts';
+import type { WaybillError } from '../../schema/errors.ts';
 import type { EndpointSettings } from '../endpoints.ts';
 import type { ActivityContext, DurableStep, TransferDependencies } from './context.ts';
 import type { EventWriter } from './events.ts';
+import type { Gate } from './gate.ts';
 import type { LedgerWriter } from './ledgerWriter.ts';
 import type { TransferOptions } from './options.ts';
 
@@ -26,6 +28,10 @@ export interface CopyWork {
   context: ActivityContext;
   /** What this attempt has done so far, for the heartbeat. */
   done: { files: number; bytes: number };
+  /** Files of this batch at the endpoints at a time. */
+  filesGate: Gate;
+  /** A failure that is not about one file: nothing more is begun. */
+  stop: WaybillError | null;
 }
 
 /** A delivery under way. */
@@ -41,6 +47,8 @@ export interface Copy {
   /** Says that something has happened: the copy does not stand still. */
   moved(bytes?: number): void;
   movedAtMs: number;
+  /** Waits for its turn or for memory: that is no standing still. */
+  waiting: boolean;
 }
 
 export function startCopy(work: CopyWork, row: DeliveryRow): Copy {
@@ -56,6 +64,7 @@ export function startCopy(work: CopyWork, row: DeliveryRow): Copy {
       copy.movedAtMs = Date.now();
     },
     movedAtMs: Date.now(),
+    waiting: false,
   };
   return copy;
 }
@@ -64,4 +73,35 @@ export function startCopy(work: CopyWork, row: DeliveryRow): Copy {
 export async function stepTaken(work: CopyWork, copy: Copy, step: DurableStep): Promise<void> {
   copy.moved();
   await work.dependencies.observe?.(step, copy.row.id);
+}
+
+/** Waits for something that others hold. */
+export async function awaitTurn<Result>(copy: Copy, turn: Promise<Result>): Promise<Result> {
+  copy.waiting = true;
+  try {
+    return await turn;
+  } finally {
+    copy.waiting = false;
+    copy.moved();
+  }
+}
+
+/**
+ * Does a piece of a copy that talks to the endpoints, within their limits on files at a time. The ledger is written
+ * outside of it: while one file waits for the database, others use the connection. Throws the batch's failure when it
+ * has stopped meanwhile.
+ */
+export async function atEndpoints<Result>(work: CopyWork, copy: Copy, piece: () => Promise<Result>): Promise<Result> {
+  const gates = new Map([work.source, work.target].map((end) => [end.name, end.settings.gate]));
+  const entered: Array<() => void> = [];
+  try {
+    entered.push(await awaitTurn(copy, work.filesGate.enter(copy.signal)));
+    // In the order of the endpoints' names: two copies in opposite directions would otherwise wait for each other.
+    for (const name of [...gates.keys()].sort())
+      entered.push(await awaitTurn(copy, gates.get(name)!.enter(copy.signal)));
+    if (work.stop !== null) throw work.stop;
+    return await piece();
+  } finally {
+    for (const leave of entered) leave();
+  }
 }

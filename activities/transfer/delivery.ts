@@ -2,7 +2,7 @@ import type { EvidenceClass } from '../../connectors/contract.ts';
 import { isSameVersion } from '../../connectors/temporary.ts';
 import { replanDeliveries } from '../../prisma/ledger.ts';
 import { WaybillError } from '../../schema/errors.ts';
-import { type Copy, type CopyWork, stepTaken } from './copyWork.ts';
+import { atEndpoints, type Copy, type CopyWork, stepTaken } from './copyWork.ts';
 import { deliveryKey } from './deliveryKey.ts';
 import { dispose } from './disposal.ts';
 import { hashFile } from './hashFile.ts';
@@ -25,17 +25,18 @@ export async function deliver(work: CopyWork, copy: Copy): Promise<'done' | 'bus
   copy.claimed = true;
   await stepTaken(work, copy, 'claimed');
   if (work.options.onConflict === 'skip-identical' && copy.row.state !== 'verified') {
-    const same = await findIdentical(work, copy);
+    const same = await atEndpoints(work, copy, () => findIdentical(work, copy));
     if (same !== null) return skip(work, copy, same);
   }
-  await publish(work, copy, (await recover(work, copy)) ?? (await send(work, copy)));
+  const arrived = copy.row.state === 'verified' ? await atEndpoints(work, copy, () => recover(work, copy)) : null;
+  await publish(work, copy, arrived ?? (await send(work, copy)));
   return work.options.then === null ? 'done' : settle(work, copy);
 }
 
 /** The last attempt found another version of the source than was planned: from now on the delivery is of this one. */
 async function takeNewVersion(work: CopyWork, copy: Copy): Promise<void> {
   const { row } = copy;
-  const found = await statIfThere(work.source.connector, row.sourcePath, copy.signal);
+  const found = await atEndpoints(work, copy, () => statIfThere(work.source.connector, row.sourcePath, copy.signal));
   const planned = { size: row.sourceSize, modified: row.sourceModified };
   if (found === null || found.kind !== 'file' || isSameVersion(found, planned)) return;
   const version = { sourceSize: found.size, sourceModified: found.modified };
@@ -64,7 +65,7 @@ async function takeNewVersion(work: CopyWork, copy: Copy): Promise<void> {
  */
 async function recover(work: CopyWork, copy: Copy): Promise<Receipt | null> {
   const { row, signal } = copy;
-  if (row.state !== 'verified' || row.sha256 === null) return null;
+  if (row.sha256 === null) return null;
   const { connector } = work.target;
   const there = await statIfThere(connector, row.targetPath, signal);
   if (there?.kind !== 'file' || there.size !== row.sourceSize) return null;
@@ -106,7 +107,7 @@ async function publish(work: CopyWork, copy: Copy, receipt: Receipt): Promise<vo
 
 /** Disposes of the source of a published file. */
 async function settle(work: CopyWork, copy: Copy): Promise<'done'> {
-  const { events, note, disposedPath } = await dispose(work, copy);
+  const { events, note, disposedPath } = await atEndpoints(work, copy, () => dispose(work, copy));
   await stepTaken(work, copy, 'disposed');
   await work.ledger.write({
     delivery: copy.row,
@@ -128,7 +129,7 @@ async function skip(
   copy: Copy,
   why: { duplicateOf: string } | { sha256: string; evidence: EvidenceClass },
 ): Promise<'done'> {
-  const { events, disposedPath } = await dispose(work, copy);
+  const { events, disposedPath } = await atEndpoints(work, copy, () => dispose(work, copy));
   await work.ledger.write({
     delivery: copy.row,
     change: { state: 'skipped', ...why, ...(disposedPath !== null && { disposedPath }), error: null },

@@ -7,7 +7,6 @@ import {
   type DeliveryChange,
   lockClaims,
   saveProgress,
-  settleClaims,
 } from '../../prisma/ledger.ts';
 import { WaybillError } from '../../schema/errors.ts';
 import { limits } from './context.ts';
@@ -90,15 +89,12 @@ async function commitItems(
     const release = keysThat('release');
     const ended = new Set([...deliver, ...release]);
     const extend = new Set([...keysThat('extend'), ...renewed.map((row) => row.deliveryKey)]);
-    await settleClaims(sql, tenantId, limits.leaseMs, {
-      extend: [...extend].filter((key) => !ended.has(key)),
-      deliver,
-      release,
-    });
     await saveProgress(sql, tenantId, renewed);
     await changeDeliveries(
       sql,
       tenantId,
+      limits.leaseMs,
+      { extend: [...extend].filter((key) => !ended.has(key)), deliver, release },
       valid.map(({ delivery, change }) => ({ id: delivery.id, ...change })),
     );
     const events = valid.flatMap((write) => write.events ?? []);

@@ -3,7 +3,7 @@ import { isSameVersion } from '../../connectors/temporary.ts';
 import { WaybillError } from '../../schema/errors.ts';
 import type { Reservation } from './buffers.ts';
 import { limits } from './context.ts';
-import { type Copy, type CopyWork, stepTaken } from './copyWork.ts';
+import { atEndpoints, awaitTurn, type Copy, type CopyWork, stepTaken } from './copyWork.ts';
 import { hashFile } from './hashFile.ts';
 import { placeBelow } from './options.ts';
 import { chooseFlow, type Flow, pump } from './pump.ts';
@@ -20,31 +20,36 @@ export interface Receipt {
 /**
  * Copies the file to a temporary name, verifies it, writes that down and publishes it atomically. Throws conflict when
  * the source is not the planned version, or this attempt has lost its claim; not-found; exists; integrity; whatever the
- * endpoints throw. When it throws, nothing is visible at the target and the temporary file is gone.
+ * endpoints throw. When it throws, the temporary file is gone, and nothing is visible at the target unless the answer to
+ * its last request was lost: then the row says `verified`.
  */
 export async function send(work: CopyWork, copy: Copy): Promise<Receipt> {
+  const begun: { sink: Sink | null } = { sink: null };
+  try {
+    const receipt = await atEndpoints(work, copy, () => sendToTemporary(work, copy, begun));
+    await writeVerified(work, copy, begun.sink!.temporaryPath, receipt);
+    return await atEndpoints(work, copy, () => publish(work, copy, begun.sink!, receipt));
+  } catch (error) {
+    if (begun.sink !== null) await abortSink(work, begun.sink);
+    throw error;
+  }
+}
+
+async function sendToTemporary(work: CopyWork, copy: Copy, begun: { sink: Sink | null }): Promise<Receipt> {
   const { source, target } = work;
   const { row, signal } = copy;
   const targetPath = await chooseTarget(work, copy);
   const flow = chooseFlow(row.sourceSize, source.connector.capabilities, target.connector.capabilities);
-  const memory = await work.dependencies.buffers.reserve(flow.blocks, flow.blockBytes, signal);
-  let sink: Sink | null = null;
+  const memory = await awaitTurn(copy, work.dependencies.buffers.reserve(flow.blocks, flow.blockBytes, signal));
+  let sha256: string;
   try {
-    const { sha256, sink: written } = await transport(work, copy, targetPath, flow, memory, (begun) => {
-      sink = begun;
-    });
-    await stepTaken(work, copy, 'written');
-    await written.seal(signal);
-    const evidence = await verify(work, copy, written.temporaryPath, sha256);
-    const receipt = { targetPath, sha256, evidence };
-    await writeVerified(work, copy, written.temporaryPath, receipt);
-    return await publish(work, copy, written, receipt);
-  } catch (error) {
-    if (sink !== null) await abortSink(work, sink);
-    throw error;
+    sha256 = await transport(work, copy, targetPath, flow, memory, begun);
   } finally {
     memory.release();
   }
+  await stepTaken(work, copy, 'written');
+  await begun.sink!.seal(signal);
+  return { targetPath, sha256, evidence: await verify(work, copy, begun.sink!.temporaryPath, sha256) };
 }
 
 /** The name to begin under. Throws exists when a large file would be sent in vain. */
@@ -65,8 +70,8 @@ async function transport(
   targetPath: string,
   flow: Flow,
   memory: Reservation,
-  begun: (sink: Sink) => void,
-): Promise<{ sha256: string; sink: Sink }> {
+  begun: { sink: Sink | null },
+): Promise<string> {
   const { row, signal } = copy;
   const version = { size: row.sourceSize, modified: row.sourceModified };
   const file = await work.source.connector.open(row.sourcePath, { ifMatch: version }, signal);
@@ -82,7 +87,7 @@ async function transport(
       },
       signal,
     );
-    begun(sink);
+    begun.sink = sink;
     await removeEarlier(work, copy, sink.temporaryPath);
     const sha256 = await pump(file, {
       size: row.sourceSize,
@@ -102,7 +107,7 @@ async function transport(
         endpoint: work.source.name,
         path: row.sourcePath,
       });
-    return { sha256, sink };
+    return sha256;
   } finally {
     await file.close();
   }

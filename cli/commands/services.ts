@@ -17,8 +17,11 @@ export function addServiceCommands(program: Command, context: CommandContext): v
     .action(async () => {
       const settings = readServiceSettings(context.environment);
       const log = createLog('api', settings.logLevel);
-      const { startApiService } = await import('../services/api.ts');
-      context.setExitCode(await runService('api', log, (signal) => startApiService(settings, log, signal)));
+      const start = async (signal: AbortSignal) => {
+        const { startApiService } = await import('../services/api.ts');
+        return startApiService(settings, log, signal);
+      };
+      context.setExitCode(await runService('api', log, start));
     });
 
   program
@@ -28,8 +31,11 @@ export function addServiceCommands(program: Command, context: CommandContext): v
     .action(async () => {
       const settings = readServiceSettings(context.environment);
       const log = createLog('worker', settings.logLevel);
-      const { startWorkerService } = await import('../services/workerService.ts');
-      context.setExitCode(await runService('worker', log, (signal) => startWorkerService(settings, log, signal)));
+      const start = async (signal: AbortSignal) => {
+        const { startWorkerService } = await import('../services/workerService.ts');
+        return startWorkerService(settings, log, signal);
+      };
+      context.setExitCode(await runService('worker', log, start));
     });
 
   program

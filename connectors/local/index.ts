@@ -12,7 +12,8 @@ export default defineConnector({
       root: Type.String({
         minLength: 1,
         maxLength: 4096,
-        description: 'Absolute path of an existing folder that the operator allows (WAYBILL_LOCAL_ROOTS). Nothing outside it can be reached.',
+        description:
+          'Absolute path of an existing folder that the operator allows (WAYBILL_LOCAL_ROOTS). Nothing outside it can be reached.',
         examples: ['/srv/in'],
       }),
     },

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { throwIfCancelled } from '../../network/cancellation.ts';
 import { baseName, joinPath } from '../../schema/paths.ts';
 import type { Entry, ListOptions, Log } from '../contract.ts';
-import { isTemporaryName, isoTime, temporaryPrefix } from '../temporary.ts';
+import { isoTime, isTemporaryName, temporaryPrefix } from '../temporary.ts';
 import { hasCode, localError, naming } from './failures.ts';
 import type { Root } from './root.ts';
 
@@ -86,7 +86,12 @@ export function entryOf(path: string, facts: Stats): Entry {
 }
 
 /** Removes temporary files of ours that nobody has written to for that long; gives how many. */
-export async function sweepFolder(root: Root, folder: string, olderThanMs: number, signal: AbortSignal): Promise<number> {
+export async function sweepFolder(
+  root: Root,
+  folder: string,
+  olderThanMs: number,
+  signal: AbortSignal,
+): Promise<number> {
   const real = await root.existing(folder);
   let removed = 0;
   for await (const { name } of await naming('sweeping', folder, () => opendir(real))) {

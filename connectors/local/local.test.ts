@@ -47,17 +47,25 @@ describe('the root of a local endpoint', () => {
   afterEach(() => rm(area, { recursive: true, force: true }));
 
   test('lies within what the operator allows', async () => {
-    await expect(open(join(area, 'allowed/root'), [join(area, 'allowed')]).check(never)).resolves.toMatchObject({ identity: null });
+    await expect(open(join(area, 'allowed/root'), [join(area, 'allowed')]).check(never)).resolves.toMatchObject({
+      identity: null,
+    });
     await expect(open(join(area, 'allowed'), [join(area, 'allowed')]).check(never)).resolves.toBeDefined();
     await expect(open(area, [join(area, 'allowed')]).check(never)).rejects.toMatchObject({ kind: 'forbidden' });
-    await expect(open(join(area, 'allowed-not'), [join(area, 'allowed')]).check(never)).rejects.toMatchObject({ kind: 'forbidden' });
+    await expect(open(join(area, 'allowed-not'), [join(area, 'allowed')]).check(never)).rejects.toMatchObject({
+      kind: 'forbidden',
+    });
     await expect(open(join(area, 'allowed'), []).check(never)).rejects.toMatchObject({ kind: 'forbidden' });
   });
 
   test('is judged by where it really is, not by its name', async () => {
     await symlink(area, join(area, 'allowed/door'));
-    await expect(open(join(area, 'allowed/door'), [join(area, 'allowed')]).check(never)).rejects.toMatchObject({ kind: 'forbidden' });
-    await expect(open(join(area, 'allowed/../allowed-not'), [join(area, 'allowed')]).check(never)).rejects.toMatchObject({ kind: 'forbidden' });
+    await expect(open(join(area, 'allowed/door'), [join(area, 'allowed')]).check(never)).rejects.toMatchObject({
+      kind: 'forbidden',
+    });
+    await expect(
+      open(join(area, 'allowed/../allowed-not'), [join(area, 'allowed')]).check(never),
+    ).rejects.toMatchObject({ kind: 'forbidden' });
   });
 
   test('is absolute and exists', async () => {
@@ -80,8 +88,12 @@ describe('the root of a local endpoint', () => {
     await expect(connector.begin('/out/new.txt', write, never)).rejects.toMatchObject({ kind: 'forbidden' });
     await expect(connector.begin('/out/new-folder/new.txt', write, never)).rejects.toMatchObject({ kind: 'forbidden' });
     await expect(connector.remove('/out/secret.txt', never)).rejects.toMatchObject({ kind: 'forbidden' });
-    await expect(connector.rename!('/out/secret.txt', '/stolen.txt', { replace: true }, never)).rejects.toMatchObject({ kind: 'forbidden' });
-    await expect(connector.rename!('/mine.txt', '/out/planted.txt', { replace: true }, never)).rejects.toMatchObject({ kind: 'forbidden' });
+    await expect(connector.rename!('/out/secret.txt', '/stolen.txt', { replace: true }, never)).rejects.toMatchObject({
+      kind: 'forbidden',
+    });
+    await expect(connector.rename!('/mine.txt', '/out/planted.txt', { replace: true }, never)).rejects.toMatchObject({
+      kind: 'forbidden',
+    });
     await expect(connector.sweep!('/out', 0, never)).rejects.toMatchObject({ kind: 'forbidden' });
     const pages = connector.list('/out', { recursive: false }, never)[Symbol.asyncIterator]();
     await expect(pages.next()).rejects.toMatchObject({ kind: 'forbidden' });
@@ -95,7 +107,8 @@ describe('the root of a local endpoint', () => {
     await symlink('inner/file.txt', join(root, 'within.txt'));
     const connector = open(root);
     const kinds: Record<string, string> = {};
-    for await (const page of connector.list('/', { recursive: true }, never)) for (const { path, kind } of page) kinds[path] = kind;
+    for await (const page of connector.list('/', { recursive: true }, never))
+      for (const { path, kind } of page) kinds[path] = kind;
     expect(kinds).toEqual({ '/inner': 'folder', '/inner/file.txt': 'file', '/out': 'link', '/within.txt': 'link' });
     expect(await connector.stat('/within.txt', never)).toMatchObject({ kind: 'file', size: 5 });
   });
@@ -103,7 +116,11 @@ describe('the root of a local endpoint', () => {
   test('a published file replaces a link of that name instead of writing through it', async () => {
     const root = join(area, 'allowed/root');
     await symlink(join(area, 'secret.txt'), join(root, 'link.txt'));
-    const sink = await open(root).begin('/link.txt', { size: 3, deliveryId: 'd', replace: true, modified: null }, never);
+    const sink = await open(root).begin(
+      '/link.txt',
+      { size: 3, deliveryId: 'd', replace: true, modified: null },
+      never,
+    );
     await sink.write(Buffer.from('new'), 0, never);
     await sink.seal(never);
     await sink.commit(never);

@@ -75,7 +75,10 @@ export class Root {
       if (error instanceof WaybillError && error.kind === 'not-found') return false;
       throw localError(error, 'resolving', path);
     }
-    throw new WaybillError('exists', `${path}: is a file where a folder is needed`, { operation: 'making a folder', path });
+    throw new WaybillError('exists', `${path}: is a file where a folder is needed`, {
+      operation: 'making a folder',
+      path,
+    });
   }
 }
 
@@ -93,7 +96,8 @@ export async function syncFolder(folder: string): Promise<void> {
 }
 
 async function findRoot(root: string, allowed: readonly string[]): Promise<string> {
-  if (!isAbsolute(root)) throw new WaybillError('invalid', `root ${JSON.stringify(root)} must be an absolute path`, { field: 'root' });
+  if (!isAbsolute(root))
+    throw new WaybillError('invalid', `root ${JSON.stringify(root)} must be an absolute path`, { field: 'root' });
   const real = await realpath(root).catch((error) => {
     throw localError(error, 'opening the root', root);
   });
@@ -105,7 +109,9 @@ async function findRoot(root: string, allowed: readonly string[]): Promise<strin
     const within = await realpath(folder).catch(() => undefined);
     if (within !== undefined && isWithin(real, within)) return real;
   }
-  throw new WaybillError('forbidden', `root ${root} is outside the folders that the operator allows`, { field: 'root' });
+  throw new WaybillError('forbidden', `root ${root} is outside the folders that the operator allows`, {
+    field: 'root',
+  });
 }
 
 function isWithin(path: string, folder: string): boolean {

@@ -73,10 +73,14 @@ class LocalSink implements Sink {
       return this.#handle.stat();
     });
     if (facts.size !== this.#options.size) {
-      throw new WaybillError('integrity', `${this.#path}: has ${facts.size} bytes, but ${this.#options.size} were sent`, {
-        operation: 'sealing',
-        path: this.#path,
-      });
+      throw new WaybillError(
+        'integrity',
+        `${this.#path}: has ${facts.size} bytes, but ${this.#options.size} were sent`,
+        {
+          operation: 'sealing',
+          path: this.#path,
+        },
+      );
     }
     this.#sealed = entryOf(this.#path, facts);
   }

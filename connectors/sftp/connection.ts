@@ -46,7 +46,10 @@ export class SftpConnection {
     const lost = (error?: Error) => this.#end(connectionError(error ?? new Error('connection lost'), settings));
     session.client.on('error', lost).on('close', () => lost());
     // The channel alone may end, when the server's SFTP process is killed; without it the connection is of no use.
-    session.sftp.on('error', lost).on('close', () => lost()).on('end', () => lost());
+    session.sftp
+      .on('error', lost)
+      .on('close', () => lost())
+      .on('end', () => lost());
   }
 
   get isAlive(): boolean {
@@ -77,7 +80,9 @@ export class SftpConnection {
   /** Says goodbye; what is pending ends in `unavailable`. Settles when the socket is gone. Safe twice. */
   async close(): Promise<void> {
     const { client, socket } = this.session;
-    const gone = socket.closed ? Promise.resolve() : new Promise<void>((resolve) => socket.once('close', () => resolve()));
+    const gone = socket.closed
+      ? Promise.resolve()
+      : new Promise<void>((resolve) => socket.once('close', () => resolve()));
     if (!this.#ended) {
       client.end();
       this.#fail(new WaybillError('unavailable', `the connection to ${this.#settings.host} was closed`));

@@ -1,5 +1,5 @@
-import type { Capabilities, Connector, ConnectorContext, Entry, Health } from '../contract.ts';
 import { WaybillError } from '../../schema/errors.ts';
+import type { Capabilities, Connector, ConnectorContext, Entry, Health } from '../contract.ts';
 import { SftpConnection } from './connection.ts';
 import { openSession } from './handshake.ts';
 import { listFolder, sweepFolder } from './listing.ts';
@@ -33,16 +33,19 @@ export function openSftp(
     },
     check: (signal) => pool.use(signal, (connection) => check(connection, root, signal)),
     stat: (path, signal) => pool.use(signal, (connection) => statEntry(connection, root, path, signal)),
-    list: (folder, options, signal) => listOver(pool, signal, (connection) => listFolder(connection, root, folder, options, log, signal)),
+    list: (folder, options, signal) =>
+      listOver(pool, signal, (connection) => listFolder(connection, root, folder, options, log, signal)),
     open: async (path, options, signal) => openSource(await pool.lease(signal), buffers, root, path, options, signal),
-    begin: async (path, options, signal) => beginSink({ pool, root, log }, await pool.lease(signal), path, options, signal),
+    begin: async (path, options, signal) =>
+      beginSink({ pool, root, log }, await pool.lease(signal), path, options, signal),
     remove: (path, signal) => pool.use(signal, (connection) => removeFile(connection, root, path, signal)),
     rename: (from, to, { replace }, signal) =>
       pool.use(signal, async (connection) => {
         if (from === to) await statEntry(connection, root, from, signal);
         else await publish(connection, root, from, to, replace, signal);
       }),
-    sweep: (folder, olderThanMs, signal) => pool.use(signal, (connection) => sweepFolder(connection, root, folder, olderThanMs, signal)),
+    sweep: (folder, olderThanMs, signal) =>
+      pool.use(signal, (connection) => sweepFolder(connection, root, folder, olderThanMs, signal)),
     close: () => pool.close(),
   };
 }
@@ -65,7 +68,8 @@ async function check(connection: SftpConnection, root: string, signal: AbortSign
   const startedAt = performance.now();
   const entry = await statEntry(connection, root, '/', signal);
   const roundTripMs = Math.round(performance.now() - startedAt);
-  if (entry.kind !== 'folder') throw new WaybillError('invalid', `root ${root} is not a folder on the server`, { field: 'root' });
+  if (entry.kind !== 'folder')
+    throw new WaybillError('invalid', `root ${root} is not a folder on the server`, { field: 'root' });
   return { server: connection.session.server, roundTripMs, identity: connection.session.hostKey.fingerprint };
 }
 

@@ -52,16 +52,23 @@ function reading(code: number | undefined, text: string): { kind: ErrorKind; say
 
 /** Code 4 says only "failure": some servers tell more in the text. */
 function readingOfText(text: string): { kind: ErrorKind; says: string } {
-  if (/no space|disk (is )?full|not enough (free )?space/i.test(text)) return { kind: 'disk-full', says: 'no space left on the server' };
+  if (/no space|disk (is )?full|not enough (free )?space/i.test(text))
+    return { kind: 'disk-full', says: 'no space left on the server' };
   if (/quota/i.test(text)) return { kind: 'quota', says: 'the quota on the server is used up' };
   if (/exist/i.test(text)) return { kind: 'exists', says: 'exists' };
   if (/is a directory/i.test(text)) return { kind: 'invalid', says: 'is a folder' };
   if (/read-?only/i.test(text)) return { kind: 'forbidden', says: 'the filesystem of the server is read-only' };
-  return { kind: 'unavailable', says: `the server failed and does not say why (${JSON.stringify(text.slice(0, 200))})` };
+  return {
+    kind: 'unavailable',
+    says: `the server failed and does not say why (${JSON.stringify(text.slice(0, 200))})`,
+  };
 }
 
 /** A failure of the connection itself, before or after sign-in. */
-export function connectionError(error: Error & { level?: string; code?: unknown }, settings: SftpSettings): WaybillError {
+export function connectionError(
+  error: Error & { level?: string; code?: unknown },
+  settings: SftpSettings,
+): WaybillError {
   if (error instanceof WaybillError) return error;
   const server = `${settings.host}:${settings.port}`;
   const facts = { operation: 'connecting', host: settings.host, port: settings.port, cause: error };
@@ -69,8 +76,13 @@ export function connectionError(error: Error & { level?: string; code?: unknown 
     return new WaybillError('unauthenticated', `${server} refuses the sign-in of ${settings.username}`, facts);
   }
   if (error.level === 'client-timeout') return new WaybillError('timeout', `${server} does not answer`, facts);
-  if (error.code === tooManyConnections) return new WaybillError('rate-limited', `${server} has too many connections`, facts);
-  if (error.level === 'client-socket' || typeof error.code === 'number' || /^connection lost|no response/i.test(error.message)) {
+  if (error.code === tooManyConnections)
+    return new WaybillError('rate-limited', `${server} has too many connections`, facts);
+  if (
+    error.level === 'client-socket' ||
+    typeof error.code === 'number' ||
+    /^connection lost|no response/i.test(error.message)
+  ) {
     return new WaybillError('unavailable', `the connection to ${server} is lost (${error.message})`, facts);
   }
   return new WaybillError('protocol', `${server} does not speak SSH as expected (${error.message})`, facts);

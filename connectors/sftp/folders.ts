@@ -7,13 +7,23 @@ import { findEntry, remotePath } from './requests.ts';
  * Makes the folder and what is missing above it; gives whether anything was missing. Throws exists when a file is in the
  * way, forbidden when the server does not let us.
  */
-export async function makeFolders(connection: SftpConnection, root: string, folder: string, signal: AbortSignal): Promise<boolean> {
+export async function makeFolders(
+  connection: SftpConnection,
+  root: string,
+  folder: string,
+  signal: AbortSignal,
+): Promise<boolean> {
   const missing: string[] = [];
   for (let above = folder; ; above = parentFolder(above)) {
     const found = await findEntry(connection, root, above, signal);
     if (found?.kind === 'folder') break;
-    if (found) throw new WaybillError('exists', `${above}: is a file where a folder is needed`, { operation: 'making a folder', path: above });
-    if (above === '/') throw new WaybillError('not-found', `the root ${root} does not exist on the server`, { field: 'root' });
+    if (found)
+      throw new WaybillError('exists', `${above}: is a file where a folder is needed`, {
+        operation: 'making a folder',
+        path: above,
+      });
+    if (above === '/')
+      throw new WaybillError('not-found', `the root ${root} does not exist on the server`, { field: 'root' });
     missing.unshift(above);
   }
   for (const path of missing) await makeFolder(connection, root, path, signal);

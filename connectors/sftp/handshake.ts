@@ -109,7 +109,10 @@ function signIn(client: Client, config: ConnectConfig, password: string | undefi
 
 function openChannel(client: Client, timeoutMs: number): Promise<SFTPWrapper> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(Object.assign(new Error('no SFTP channel'), { level: 'client-timeout' })), timeoutMs);
+    const timer = setTimeout(
+      () => reject(Object.assign(new Error('no SFTP channel'), { level: 'client-timeout' })),
+      timeoutMs,
+    );
     client.on('close', () => reject(new Error('connection lost before the SFTP channel stood')));
     client.sftp((error, sftp) => {
       clearTimeout(timer);
@@ -140,7 +143,11 @@ function readCredentials(settings: SftpSettings, secrets: Record<string, string>
 /** The parser's own message is not passed on: it may quote the text it could not read. */
 function unreadableKey(settings: SftpSettings, error: Error, hasPassphrase: boolean): WaybillError {
   const isLocked = /encrypted|passphrase|bad decrypt|integrity/i.test(error.message);
-  const why = !isLocked ? 'is not a private key' : hasPassphrase ? 'cannot be opened with that passphrase' : 'needs a passphrase';
+  const why = !isLocked
+    ? 'is not a private key'
+    : hasPassphrase
+      ? 'cannot be opened with that passphrase'
+      : 'needs a passphrase';
   return new WaybillError('unauthenticated', `the secret privateKey for ${settings.username}@${settings.host} ${why}`, {
     operation: 'connecting',
     field: 'privateKey',
@@ -148,9 +155,16 @@ function unreadableKey(settings: SftpSettings, error: Error, hasPassphrase: bool
 }
 
 /** What ssh2 1.17.0 knows of the server and shows nowhere: its version, its extensions, and what limits@openssh.com said. */
-function readOffer(client: Client, sftp: SFTPWrapper): Pick<Session, 'server' | 'extensions' | 'readBytes' | 'writeBytes'> {
+function readOffer(
+  client: Client,
+  sftp: SFTPWrapper,
+): Pick<Session, 'server' | 'extensions' | 'readBytes' | 'writeBytes'> {
   const { _remoteVer: version } = client as unknown as { _remoteVer?: string };
-  const inside = sftp as unknown as { _extensions?: Record<string, string>; _maxReadLen?: number; _maxWriteLen?: number };
+  const inside = sftp as unknown as {
+    _extensions?: Record<string, string>;
+    _maxReadLen?: number;
+    _maxWriteLen?: number;
+  };
   return {
     server: `SSH-2.0-${version ?? 'unknown'}`,
     extensions: new Set(Object.keys(inside._extensions ?? {})),

@@ -38,14 +38,21 @@ export async function scanHostKey(dialler: Dialler, host: string, port: number):
   return found;
 }
 
-async function scanOne(dialler: Dialler, host: string, port: number, family: ServerHostKeyAlgorithm[]): Promise<HostKey> {
+async function scanOne(
+  dialler: Dialler,
+  host: string,
+  port: number,
+  family: ServerHostKeyAlgorithm[],
+): Promise<HostKey> {
   const sock = await dialler.connect(host, port, { timeoutMs: scanTimeoutMs });
   const client = new Client();
   try {
     return await new Promise<HostKey>((resolve, reject) => {
       const refuse = (error: Error & { level?: string }) => {
         const kind = error.level === 'client-timeout' ? 'timeout' : 'protocol';
-        reject(new WaybillError(kind, `${host}:${port} shows no host key (${error.message})`, { host, port, cause: error }));
+        reject(
+          new WaybillError(kind, `${host}:${port} shows no host key (${error.message})`, { host, port, cause: error }),
+        );
       };
       client.on('error', refuse);
       client.on('close', () => refuse(new Error('connection closed')));
@@ -75,7 +82,10 @@ export function readHostKey(key: Buffer): HostKey {
 }
 
 /** The verifier of a connection: tells what was shown, and refuses everything but the expected keys. */
-export function verifierOf(settings: SftpSettings, onShown: (key: HostKey) => void): NonNullable<ConnectConfig['hostVerifier']> {
+export function verifierOf(
+  settings: SftpSettings,
+  onShown: (key: HostKey) => void,
+): NonNullable<ConnectConfig['hostVerifier']> {
   const expected = new Set(settings.hostKeys.map((fingerprint) => fingerprint.replace(/=+$/, '')));
   return (key: Buffer) => {
     const shown = readHostKey(key);

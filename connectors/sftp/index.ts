@@ -12,22 +12,38 @@ export default defineConnector({
   summary: 'A folder on an SFTP server.',
   config: Type.Object(
     {
-      host: Type.String({ minLength: 1, maxLength: 253, description: 'Name or address of the server.', examples: ['sftp.acme.example'] }),
+      host: Type.String({
+        minLength: 1,
+        maxLength: 253,
+        description: 'Name or address of the server.',
+        examples: ['sftp.acme.example'],
+      }),
       port: Type.Optional(Type.Integer({ minimum: 1, maximum: 65535, default: defaultPort })),
       username: Type.String({ minLength: 1, maxLength: 255 }),
       root: Type.Optional(
-        Type.String({ pattern: '^/', maxLength: 4096, default: '/', description: 'Absolute path on the server; nothing above it is used.' }),
+        Type.String({
+          pattern: '^/',
+          maxLength: 4096,
+          default: '/',
+          description: 'Absolute path on the server; nothing above it is used.',
+        }),
       ),
       hostKeys: Type.Optional(
         Type.Array(Type.String({ pattern: '^SHA256:[A-Za-z0-9+/]{43}=?$' }), {
           minItems: 1,
           maxItems: 10,
-          description: 'Fingerprints of the host keys to trust, as `ssh-keygen -l` prints them. The server must show one of them.',
+          description:
+            'Fingerprints of the host keys to trust, as `ssh-keygen -l` prints them. The server must show one of them.',
           examples: [['SHA256:uNiVztksCsDhcc0u9e8BrwxRRkm+zbGqtBlJ5Tbm6a8']],
         }),
       ),
       connections: Type.Optional(
-        Type.Integer({ minimum: 1, maximum: maxConnections, default: defaultConnections, description: 'The most connections of one worker at a time.' }),
+        Type.Integer({
+          minimum: 1,
+          maximum: maxConnections,
+          default: defaultConnections,
+          description: 'The most connections of one worker at a time.',
+        }),
       ),
     },
     { additionalProperties: false },

@@ -51,8 +51,15 @@ export async function sweepFolder(
   return removed;
 }
 
-async function* answersOf(connection: SftpConnection, root: string, folder: string, signal: AbortSignal): AsyncIterable<FileEntryWithStats[]> {
-  const handle = await openHandle(connection, signal, folder, 'listing', (sftp, answer) => sftp.opendir(remotePath(root, folder), answer));
+async function* answersOf(
+  connection: SftpConnection,
+  root: string,
+  folder: string,
+  signal: AbortSignal,
+): AsyncIterable<FileEntryWithStats[]> {
+  const handle = await openHandle(connection, signal, folder, 'listing', (sftp, answer) =>
+    sftp.opendir(remotePath(root, folder), answer),
+  );
   try {
     for (;;) {
       yield await connection.request<FileEntryWithStats[]>(signal, {
@@ -74,7 +81,10 @@ function entriesOf(folder: string, answer: FileEntryWithStats[], log: Log): Entr
     if (filename.startsWith(temporaryPrefix)) continue;
     const path = pathOf(folder, filename);
     if (path === undefined) {
-      log.warn({ operation: 'listing', folder, name: JSON.stringify(filename) }, 'left out a file whose name cannot be used');
+      log.warn(
+        { operation: 'listing', folder, name: JSON.stringify(filename) },
+        'left out a file whose name cannot be used',
+      );
     } else entries.push(entryOf(path, attrs, longname));
   }
   return entries;

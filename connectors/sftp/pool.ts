@@ -70,7 +70,14 @@ export class ConnectionPool {
     this.#closing.abort(new WaybillError('unavailable', 'the endpoint was closed'));
     const slots = [...this.#slots];
     this.#slots.clear();
-    await Promise.all(slots.map(({ opening }) => opening.then((connection) => connection.close(), () => {})));
+    await Promise.all(
+      slots.map(({ opening }) =>
+        opening.then(
+          (connection) => connection.close(),
+          () => {},
+        ),
+      ),
+    );
   }
 
   #choose(): Slot {

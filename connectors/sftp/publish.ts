@@ -19,7 +19,8 @@ export async function publish(
   replace: boolean,
   signal: AbortSignal,
 ): Promise<void> {
-  const rename = () => (replace ? renameOver(connection, root, from, to, signal) : renameNew(connection, root, from, to, signal));
+  const rename = () =>
+    replace ? renameOver(connection, root, from, to, signal) : renameNew(connection, root, from, to, signal);
   try {
     await rename();
   } catch (error) {
@@ -36,7 +37,12 @@ export async function publish(
 }
 
 /** Removes a file; one that is gone is success. */
-export async function removeFile(connection: SftpConnection, root: string, path: string, signal: AbortSignal): Promise<void> {
+export async function removeFile(
+  connection: SftpConnection,
+  root: string,
+  path: string,
+  signal: AbortSignal,
+): Promise<void> {
   try {
     await connection.request<void>(signal, {
       operation: 'removing',
@@ -47,12 +53,19 @@ export async function removeFile(connection: SftpConnection, root: string, path:
     if (hasStatus(error, status.noSuchFile)) return;
     if (!hasStatus(error, status.failure)) throw error;
     const found = await findEntry(connection, root, path, signal);
-    if (found?.kind === 'folder') throw new WaybillError('invalid', `${path}: is a folder`, { operation: 'removing', path, cause: error });
+    if (found?.kind === 'folder')
+      throw new WaybillError('invalid', `${path}: is a folder`, { operation: 'removing', path, cause: error });
     if (found) throw error;
   }
 }
 
-async function renameOver(connection: SftpConnection, root: string, from: string, to: string, signal: AbortSignal): Promise<void> {
+async function renameOver(
+  connection: SftpConnection,
+  root: string,
+  from: string,
+  to: string,
+  signal: AbortSignal,
+): Promise<void> {
   if (connection.session.extensions.has('posix-rename@openssh.com')) {
     return connection.request<void>(signal, {
       operation: 'publishing',
@@ -71,7 +84,13 @@ async function renameOver(connection: SftpConnection, root: string, from: string
   }
 }
 
-async function renameNew(connection: SftpConnection, root: string, from: string, to: string, signal: AbortSignal): Promise<void> {
+async function renameNew(
+  connection: SftpConnection,
+  root: string,
+  from: string,
+  to: string,
+  signal: AbortSignal,
+): Promise<void> {
   if (isOpenssh(connection)) return plainRename(connection, root, from, to, signal);
   if (connection.session.extensions.has('hardlink@openssh.com')) {
     await connection.request<void>(signal, {
@@ -87,7 +106,13 @@ async function renameNew(connection: SftpConnection, root: string, from: string,
   await plainRename(connection, root, from, to, signal);
 }
 
-function plainRename(connection: SftpConnection, root: string, from: string, to: string, signal: AbortSignal): Promise<void> {
+function plainRename(
+  connection: SftpConnection,
+  root: string,
+  from: string,
+  to: string,
+  signal: AbortSignal,
+): Promise<void> {
   return connection.request<void>(signal, {
     operation: 'publishing',
     path: to,

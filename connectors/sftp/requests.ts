@@ -6,7 +6,7 @@ import { isoTime } from '../temporary.ts';
 import type { SftpConnection } from './connection.ts';
 
 const typeMask = 0o170000;
-const kindOfType: Record<number, Entry['kind']> = { 0o100000: 'file', 0o040000: 'folder', 0o120000: 'link' };
+const kindOfType: Record<number, Entry['kind']> = { 16807: 'file', 9604: 'folder', 21609: 'link' };
 
 /** Where a path of the endpoint is on the server. The path is normalised again here: what is sent is what was checked. */
 export function remotePath(root: string, path: string): string {
@@ -16,7 +16,12 @@ export function remotePath(root: string, path: string): string {
 }
 
 /** Facts of what is at `path`, links followed. Throws not-found. */
-export async function statEntry(connection: SftpConnection, root: string, path: string, signal: AbortSignal): Promise<Entry> {
+export async function statEntry(
+  connection: SftpConnection,
+  root: string,
+  path: string,
+  signal: AbortSignal,
+): Promise<Entry> {
   const facts = await connection.request<Stats>(signal, {
     operation: 'stat',
     path,
@@ -26,7 +31,12 @@ export async function statEntry(connection: SftpConnection, root: string, path: 
 }
 
 /** As `statEntry`, or undefined when nothing is there. */
-export async function findEntry(connection: SftpConnection, root: string, path: string, signal: AbortSignal): Promise<Entry | undefined> {
+export async function findEntry(
+  connection: SftpConnection,
+  root: string,
+  path: string,
+  signal: AbortSignal,
+): Promise<Entry | undefined> {
   try {
     return await statEntry(connection, root, path, signal);
   } catch (error) {

@@ -41,15 +41,23 @@ export async function beginSink(
  * Straight away, since folder and name are usually right. What a killed attempt left is removed, not truncated: were that
  * attempt still alive, it would write into our bytes. Missing folders are made.
  */
-async function openTemporary(root: string, connection: SftpConnection, temporary: string, signal: AbortSignal): Promise<Buffer> {
+async function openTemporary(
+  root: string,
+  connection: SftpConnection,
+  temporary: string,
+  signal: AbortSignal,
+): Promise<Buffer> {
   const open = () =>
-    openHandle(connection, signal, temporary, 'beginning', (sftp, answer) => sftp.open(remotePath(root, temporary), 'wx', answer));
+    openHandle(connection, signal, temporary, 'beginning', (sftp, answer) =>
+      sftp.open(remotePath(root, temporary), 'wx', answer),
+    );
   try {
     return await open();
   } catch (error) {
     if (hasStatus(error, status.noSuchFile)) await makeFolders(connection, root, parentFolder(temporary), signal);
     else if (!hasStatus(error, status.failure)) throw error;
-    else if (await findEntry(connection, root, temporary, signal)) await removeFile(connection, root, temporary, signal);
+    else if (await findEntry(connection, root, temporary, signal))
+      await removeFile(connection, root, temporary, signal);
     else throw await explain(error, connection, root, temporary, signal);
     // Also when no folder was missing any more: a writer beside us may have made it in the meantime.
     return open();
@@ -106,14 +114,22 @@ class SftpSink implements Sink {
   async seal(signal: AbortSignal): Promise<void> {
     const { connection } = this.#lease;
     // In flight together: the server works on one handle in the order of the requests.
-    const [, , facts] = await Promise.all([this.#keepModified(signal), this.#makeDurable(signal), this.#readFacts(signal)]);
+    const [, , facts] = await Promise.all([
+      this.#keepModified(signal),
+      this.#makeDurable(signal),
+      this.#readFacts(signal),
+    ]);
     await this.#close(signal);
     const entry = entryOf(this.#path, facts);
     if (entry.size !== this.#options.size) {
-      throw new WaybillError('integrity', `${this.#path}: has ${entry.size} bytes on the server, but ${this.#options.size} were sent`, {
-        operation: 'sealing',
-        path: this.#path,
-      });
+      throw new WaybillError(
+        'integrity',
+        `${this.#path}: has ${entry.size} bytes on the server, but ${this.#options.size} were sent`,
+        {
+          operation: 'sealing',
+          path: this.#path,
+        },
+      );
     }
     this.#sealed = entry;
   }
@@ -193,13 +209,22 @@ class SftpSink implements Sink {
       await pool.use(signal, (connection) => removeFile(connection, root, this.temporaryPath, signal));
     } catch (error) {
       const { kind, message } = error as WaybillError;
-      log.warn({ operation: 'aborting', path: this.temporaryPath, kind }, `a temporary file is left to the sweep: ${message}`);
+      log.warn(
+        { operation: 'aborting', path: this.temporaryPath, kind },
+        `a temporary file is left to the sweep: ${message}`,
+      );
     }
   }
 }
 
 /** OpenSSH says only "failure" when its disk is full; how much room there is tells. */
-async function explain(error: unknown, connection: SftpConnection, root: string, temporary: string, signal: AbortSignal): Promise<unknown> {
+async function explain(
+  error: unknown,
+  connection: SftpConnection,
+  root: string,
+  temporary: string,
+  signal: AbortSignal,
+): Promise<unknown> {
   if (!hasStatus(error, status.failure) || !connection.session.extensions.has('statvfs@openssh.com')) return error;
   try {
     const room = await connection.request<{ f_bavail: number; f_favail: number; f_files: number }>(signal, {
@@ -208,7 +233,13 @@ async function explain(error: unknown, connection: SftpConnection, root: string,
       send: (sftp, answer) => sftp.ext_openssh_statvfs(remotePath(root, parentFolder(temporary)), answer as never),
     });
     const isFull = room.f_bavail === 0 || (room.f_files > 0 && room.f_favail === 0);
-    return isFull ? new WaybillError('disk-full', `${temporary}: no space left on the server`, { operation: 'writing', path: temporary, cause: error }) : error;
+    return isFull
+      ? new WaybillError('disk-full', `${temporary}: no space left on the server`, {
+          operation: 'writing',
+          path: temporary,
+          cause: error,
+        })
+      : error;
   } catch {
     return error;
   }

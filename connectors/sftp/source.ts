@@ -4,8 +4,8 @@ import type { OpenOptions, Source, Version } from '../contract.ts';
 import { isSameVersion } from '../temporary.ts';
 import type { SftpConnection } from './connection.ts';
 import type { Lease } from './pool.ts';
-import { closeQuietly, entryOf, openHandle, remotePath } from './requests.ts';
 import type { ReadBuffers } from './readBuffers.ts';
+import { closeQuietly, entryOf, openHandle, remotePath } from './requests.ts';
 
 /** Opens a file on the leased connection; the lease ends when the source is closed, or at once when this throws. */
 export async function openSource(

@@ -18,12 +18,34 @@ export interface DeliveryChange {
   error: { kind: string | null; message: string } | null;
 }
 
-/** Applies changes in one statement. Rows are locked in the order of their ids, so that two writers cannot deadlock. */
-export async function changeDeliveries(sql: Sql, tenantId: string, changes: readonly DeliveryChange[]): Promise<void> {
-  if (changes.length === 0) return;
-  await lockDeliveries(sql, tenantId, changes);
+/** What becomes of claims that the transaction has locked and that are ours. Keys in hexadecimal. */
+export interface ClaimChanges {
+  extend: readonly string[];
+  /** The claim becomes the memory that this file version was delivered. */
+  deliver: readonly string[];
+  release: readonly string[];
+}
+
+/** Applies changes of deliveries and of their claims in one statement. Lock the claims first (`lockClaims`). */
+export async function changeDeliveries(
+  sql: Sql,
+  tenantId: string,
+  leaseMs: number,
+  claims: ClaimChanges,
+  changes: readonly DeliveryChange[],
+): Promise<void> {
+  const kept = [...claims.extend, ...claims.deliver];
+  if (kept.length + claims.release.length + changes.length === 0) return;
   await sql.query(
-    `update delivery d
+    `with kept as (
+       update delivery_claim c
+          set lease_until = now() + make_interval(secs => $14::float8 / 1000), delivered_at = case when w.delivered then now() end
+         from unnest($15::text[], $16::bool[]) as w(key, delivered)
+        where c.tenant_id = $1::uuid and c.delivery_key = decode(w.key, 'hex')),
+     released as (
+       delete from delivery_claim c using unnest($17::text[]) as w(key)
+        where c.tenant_id = $1::uuid and c.delivery_key = decode(w.key, 'hex'))
+     update delivery d
         set state = c.state,
             bytes_done = coalesce(c.bytes_done, d.bytes_done),
             sha256 = coalesce(decode(c.sha256, 'hex'), d.sha256),
@@ -53,6 +75,10 @@ export async function changeDeliveries(sql: Sql, tenantId: string, changes: read
       changes.map((change) => change.published ?? false),
       changes.map((change) => change.error?.kind ?? null),
       changes.map((change) => change.error?.message ?? null),
+      leaseMs,
+      kept,
+      kept.map((_, index) => index >= claims.extend.length),
+      claims.release,
     ],
   );
 }
@@ -64,7 +90,6 @@ export async function saveProgress(
   progress: readonly { id: string; bytesDone: number }[],
 ): Promise<void> {
   if (progress.length === 0) return;
-  await lockDeliveries(sql, tenantId, progress);
   await sql.query(
     `update delivery d set bytes_done = p.bytes_done, updated_at = now()
        from unnest($2::uuid[], $3::bigint[]) as p(id, bytes_done)
@@ -79,7 +104,6 @@ export async function replanDeliveries(
   tenantId: string,
   rows: readonly { id: string; deliveryKey: string; sourceSize: number; sourceModified: string | null }[],
 ): Promise<void> {
-  await lockDeliveries(sql, tenantId, rows);
   await sql.query(
     `update delivery d
         set delivery_key = decode(n.key, 'hex'), source_size = n.size, source_modified = n.modified, state = 'planned',
@@ -93,13 +117,6 @@ export async function replanDeliveries(
       rows.map((row) => row.sourceSize),
       rows.map((row) => row.sourceModified),
     ],
-  );
-}
-
-async function lockDeliveries(sql: Sql, tenantId: string, rows: readonly { id: string }[]): Promise<void> {
-  await sql.query(
-    `select 1 as one from delivery where tenant_id = $1::uuid and id = any($2::uuid[]) order by id for update`,
-    [tenantId, rows.map((row) => row.id)],
   );
 }
 

@@ -130,35 +130,6 @@ export async function lockClaims(
   return new Set(rows.map((row) => row.key));
 }
 
-/** What becomes of claims that are locked and ours. */
-export async function settleClaims(
-  sql: Sql,
-  tenantId: string,
-  leaseMs: number,
-  keys: { extend: readonly string[]; deliver: readonly string[]; release: readonly string[] },
-): Promise<void> {
-  if (keys.extend.length + keys.deliver.length > 0)
-    await sql.query(
-      `update delivery_claim c
-          set lease_until = now() + make_interval(secs => $2::float8 / 1000),
-              delivered_at = case when w.delivered then now() end
-         from unnest($3::text[], $4::bool[]) as w(key, delivered)
-        where c.tenant_id = $1::uuid and c.delivery_key = decode(w.key, 'hex')`,
-      [
-        tenantId,
-        leaseMs,
-        [...keys.extend, ...keys.deliver],
-        [...keys.extend.map(() => false), ...keys.deliver.map(() => true)],
-      ],
-    );
-  if (keys.release.length > 0)
-    await sql.query(
-      `delete from delivery_claim c using unnest($2::text[]) as w(key)
-        where c.tenant_id = $1::uuid and c.delivery_key = decode(w.key, 'hex')`,
-      [tenantId, keys.release],
-    );
-}
-
 /**
  * Removes claims whose lease ran out more than `olderThanMs` ago, of every tenant, at most `rows` each; gives how many.
  * The system role finds the tenants, each tenant's own rows are then removed behind its wall. Only tidies up: a claim that

@@ -39,11 +39,11 @@ export async function appendToFileSet(
 /** A folder that changes while it is read may give an entry twice: only the last one stays. */
 export async function dropRepeatedPaths(sql: Sql, tenantId: string, setId: string): Promise<void> {
   await sql.query(
-    `delete from file_set_item earlier using (
-        select path, max(ordinal) as ordinal from file_set_item
-         where tenant_id = $1::uuid and set_id = $2::uuid group by path having count(*) > 1) as last
-      where earlier.tenant_id = $1::uuid and earlier.set_id = $2::uuid
-        and earlier.path = last.path and earlier.ordinal < last.ordinal`,
+    `delete from file_set_item where tenant_id = $1::uuid and set_id = $2::uuid and ordinal = any(array(
+        select ordinal from (
+          select ordinal, row_number() over (partition by path order by ordinal desc) as nth from file_set_item
+           where tenant_id = $1::uuid and set_id = $2::uuid) as numbered
+         where nth > 1))`,
     [tenantId, setId],
   );
 }

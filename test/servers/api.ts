@@ -6,6 +6,7 @@ import { createRegistry } from '../../connectors/registry.ts';
 import { createApiKey } from '../../identity/apiKeys.ts';
 import { createSecretBox, type SecretBox } from '../../identity/secrets.ts';
 import { createDialler } from '../../network/dialler.ts';
+import type { Store } from '../../prisma/contract.ts';
 import { createTestDatabase, type TestDatabase, type TestTenant } from './database.ts';
 
 export interface GraphqlAnswer {
@@ -22,6 +23,8 @@ export interface TestApi {
   temporal: Client;
   /** Keys with every scope of the owner of each tenant. */
   keys: { a: string; b: string };
+  /** Transactions of tenants that the API has begun. */
+  transactions(): number;
   /** What was logged as error. */
   errors: Array<Record<string, unknown>>;
   key(tenant: TestTenant, scopes: string[]): Promise<string>;
@@ -38,8 +41,16 @@ export async function startTestApi(temporal: { address: string; uiUrl: string } 
   const secretBox = createSecretBox(randomBytes(32));
   const dialler = createDialler({ loopback: true, allow: [] });
   const log = logInto(errors);
+  let transactions = 0;
+  const counted: Store = {
+    ...database.store,
+    withTenant: (tenantId, work) => {
+      transactions++;
+      return database.store.withTenant(tenantId, work);
+    },
+  };
   const api: Api = await createApi({
-    store: database.store,
+    store: counted,
     temporal: client,
     namespace: 'default',
     temporalUiUrl: temporal?.uiUrl ?? null,
@@ -58,6 +69,7 @@ export async function startTestApi(temporal: { address: string; uiUrl: string } 
     secretBox,
     temporal: client,
     keys: { a: await key(database.tenants.a, ['*']), b: await key(database.tenants.b, ['*']) },
+    transactions: () => transactions,
     errors,
     key,
     graphql: (presented, query, variables) => post(url, presented, JSON.stringify({ query, variables })),
@@ -89,5 +101,5 @@ export async function post(
 
 function logInto(errors: Array<Record<string, unknown>>): Log {
   const ignore = () => undefined;
-  return { debug: ignore, info: ignore, warn: ignore, error: (facts, message) => { console.log('LOG', facts, message); errors.push({ ...facts, message }); } };
+  return { debug: ignore, info: ignore, warn: ignore, error: (facts, message) => errors.push({ ...facts, message }) };
 }

@@ -33,10 +33,15 @@ export async function startSshd({ root }: { root: string }): Promise<Sshd> {
 export async function ensureSshd(): Promise<void> {
   if (findSshd() !== undefined) return;
   if (process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get')) {
-    throw new Error('the SFTP tests need OpenSSH: install openssh-server (Debian: sudo apt-get install openssh-server)');
+    throw new Error(
+      'the SFTP tests need OpenSSH: install openssh-server (Debian: sudo apt-get install openssh-server)',
+    );
   }
   // RUNLEVEL=1 keeps the package from starting a system-wide server.
-  const options = { timeout: installTimeoutMs, env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' } };
+  const options = {
+    timeout: installTimeoutMs,
+    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' },
+  };
   const install = () => run('apt-get', ['install', '-y', '--no-install-recommends', 'openssh-server'], options);
   // The package lists of a fresh machine may be absent or old; they are fetched only then.
   await install().catch(async () => {
