@@ -6,6 +6,7 @@ import type { SecretBox } from '../identity/secrets.ts';
 import type { Store } from '../prisma/contract.ts';
 import type { Loaders } from './loaders.ts';
 import type { Read } from './reading.ts';
+import type { TemporalCalls } from './temporalCalls.ts';
 
 /** What the API is made of; the command line puts it together. */
 export interface ApiDependencies {
@@ -24,6 +25,7 @@ export interface ApiDependencies {
 /** What an operation needs: the dependencies and who asks. The tenant is only ever the caller's. */
 export interface Operation extends ApiDependencies {
   caller: Caller;
+  temporalCalls: TemporalCalls;
 }
 
 /** What resolvers see of one request. */

@@ -1,14 +1,4 @@
-import type { Client } from '@temporalio/client';
 import { WaybillError } from '../schema/errors.ts';
-
-/** A request to Temporal that ends in time also while there is no connection. Throws timeout, or what the client throws. */
-export async function withinDeadline<Result>(
-  temporal: Client,
-  timeoutMs: number,
-  request: () => Promise<Result>,
-): Promise<Result> {
-  return endsWithin(timeoutMs, temporal.withDeadline(Date.now() + timeoutMs, request));
-}
 
 /** The work's outcome, or a `timeout` when it takes longer; the work itself is not stopped. */
 export async function endsWithin<Result>(timeoutMs: number, work: Promise<Result>): Promise<Result> {

@@ -26,6 +26,8 @@ export const limits = {
   watchIntervalMs: 500,
   /** Milliseconds after which a watcher's key is verified again. */
   watchAuthorisedMs: 60_000,
+  /** Milliseconds that a watcher waits for a database that is away. */
+  watchPatienceMs: 60_000,
   /** Rows looked at for one page of a search by glob; the page says whether there are more. */
   globRows: 10_000,
   /** Rows read together in a search by glob. */

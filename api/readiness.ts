@@ -1,6 +1,7 @@
 import type { ApiDependencies } from './context.ts';
-import { endsWithin, withinDeadline } from './deadline.ts';
+import { endsWithin } from './deadline.ts';
 import { limits } from './limits.ts';
+import type { TemporalCalls } from './temporalCalls.ts';
 
 export interface Readiness {
   ready: boolean;
@@ -9,7 +10,10 @@ export interface Readiness {
 }
 
 /** Whether what the API stands on answers. Anyone may ask, so one look serves all who ask within a second. */
-export function createReadiness({ store, temporal, namespace }: ApiDependencies): () => Promise<Readiness> {
+export function createReadiness(
+  { store, namespace }: ApiDependencies,
+  temporalCalls: TemporalCalls,
+): () => Promise<Readiness> {
   let last: { askedAt: number; answer: Promise<Readiness> } | undefined;
 
   const look = async (): Promise<Readiness> => {
@@ -20,7 +24,9 @@ export function createReadiness({ store, temporal, namespace }: ApiDependencies)
       ),
     );
     const cluster = answers(
-      withinDeadline(temporal, limits.readyTimeoutMs, () => temporal.workflowService.describeNamespace({ namespace })),
+      temporalCalls.call(limits.readyTimeoutMs, (temporal) =>
+        temporal.workflowService.describeNamespace({ namespace }),
+      ),
     );
     const [hasDatabase, hasTemporal] = await Promise.all([database, cluster]);
     return { ready: hasDatabase && hasTemporal, database: hasDatabase, temporal: hasTemporal };

@@ -2,10 +2,9 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import type { Caller } from '../identity/apiKeys.ts';
 import { WaybillError } from '../schema/errors.ts';
 import { authenticateKey, presentedKey } from './authentication.ts';
-import type { ApiContext, ApiDependencies } from './context.ts';
+import type { ApiContext, ApiDependencies, Operation } from './context.ts';
 import { graphiqlPage, graphiqlPolicy } from './graphiql.ts';
 import { createGraphql } from './graphql.ts';
 import { limits } from './limits.ts';
@@ -14,13 +13,14 @@ import { createReadiness } from './readiness.ts';
 import { createRead } from './reading.ts';
 import { type HttpRefusal, readBody, refusalOfHeaders, refuse, safeHeaders, tooLarge } from './request.ts';
 import { createSubscriptionLimit } from './subscriptions.ts';
+import { createTemporalCalls } from './temporalCalls.ts';
 
 export type { ApiDependencies } from './context.ts';
 
 export interface Api {
   /** Listens; port 0 takes a free one. Throws what the system says of a taken port (EADDRINUSE). */
   listen(address: { host: string; port: number }): Promise<{ url: string }>;
-  /** Ends open subscriptions and takes no more requests; those under way are answered. Safe twice. */
+  /** Ends open subscriptions and takes no more requests; those under way are answered. Close it before its store and its Temporal client. Safe twice. */
   close(): Promise<void>;
 }
 
@@ -30,7 +30,8 @@ export interface Api {
  */
 export async function createApi(dependencies: ApiDependencies): Promise<Api> {
   const graphql = createGraphql(dependencies.log);
-  const isReady = createReadiness(dependencies);
+  const temporalCalls = createTemporalCalls(dependencies.temporal);
+  const isReady = createReadiness(dependencies, temporalCalls);
   const openSubscription = createSubscriptionLimit();
   const closing = new AbortController();
 
@@ -69,7 +70,7 @@ export async function createApi(dependencies: ApiDependencies): Promise<Api> {
     const gone = new AbortController();
     response.once('close', () => gone.abort());
     const signal = AbortSignal.any([gone.signal, closing.signal]);
-    const context = contextOf(dependencies, caller, key, openSubscription, signal);
+    const context = contextOf({ ...dependencies, caller, temporalCalls }, key, openSubscription, signal);
     const answered = await graphql.fetch(
       new Request('http://waybill/graphql', {
         method: 'POST',
@@ -103,23 +104,24 @@ export async function createApi(dependencies: ApiDependencies): Promise<Api> {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
       await closed;
+      await temporalCalls.settled();
     },
   };
 }
 
 function contextOf(
-  dependencies: ApiDependencies,
-  caller: Caller,
+  operation: Operation,
   key: string,
   openSubscription: (apiKeyId: string) => () => void,
   signal: AbortSignal,
 ): ApiContext {
-  const read = createRead(dependencies.store, caller.tenantId);
+  const { store, caller } = operation;
+  const read = createRead(store, caller.tenantId);
   return {
-    operation: { ...dependencies, caller },
+    operation,
     read,
     loaders: createLoaders(read),
-    authenticateAgain: () => authenticateKey(dependencies.store, key),
+    authenticateAgain: () => authenticateKey(store, key),
     openSubscription: () => openSubscription(caller.apiKeyId),
     signal,
   };

@@ -87,7 +87,8 @@ const matching = `
 const insertEvents = `
   with written as (
     insert into audit_event (tenant_id, type, outcome, principal_id, session_id, application_id, run_id, transfer_id, delivery_id, data, dedupe_key)
-    select $1::uuid, type, outcome, principal_id, session_id, application_id, run_id, transfer_id, delivery_id, data, dedupe_key
+    select $1::uuid, type, outcome, principal_id, session_id, application_id, run_id, transfer_id, delivery_id,
+      coalesce(data, 'null'::jsonb), dedupe_key
     from jsonb_to_recordset($2::jsonb) as e(ordinal int, type text, outcome text, principal_id uuid, session_id uuid,
       application_id int, run_id uuid, transfer_id uuid, delivery_id uuid, data jsonb, dedupe_key text)
     order by ordinal

@@ -77,7 +77,8 @@ test('a secret without prefix, of another length or not in base64 is refused, wi
     expect(sign).toThrow(expect.objectContaining({ kind: 'invalid' }));
     expect(sign).not.toThrow(secret);
   }
-  for (const secret of ['', 'whsec_']) expect(() => signWebhook(secret, 'msg_1', 1, body)).toThrow(expect.objectContaining({ kind: 'invalid' }));
+  for (const secret of ['', 'whsec_'])
+    expect(() => signWebhook(secret, 'msg_1', 1, body)).toThrow(expect.objectContaining({ kind: 'invalid' }));
 });
 
 test('an id with a full stop is refused', () => {

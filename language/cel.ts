@@ -1,6 +1,13 @@
 import { type ASTNode, Environment, type ParseResult } from '@marcbachmann/cel-js';
 import { WaybillError } from '../schema/errors.ts';
-import { allowedFunctions, literalFunction, maxTextCharacters, refusedFunctions, registerFunctions, replacedFunctions } from './celFunctions.ts';
+import {
+  allowedFunctions,
+  literalFunction,
+  maxTextCharacters,
+  refusedFunctions,
+  registerFunctions,
+  replacedFunctions,
+} from './celFunctions.ts';
 import { nearest } from './nearest.ts';
 
 /**
@@ -38,7 +45,13 @@ export interface ParsedExpression {
 export const baseEnvironment: Environment = registerFunctions(
   new Environment({
     homogeneousAggregateLiterals: false,
-    limits: { maxAstNodes: expressionLimits.nodes, maxDepth: expressionLimits.depth, maxListElements: 200, maxMapEntries: 200, maxCallArguments: 16 },
+    limits: {
+      maxAstNodes: expressionLimits.nodes,
+      maxDepth: expressionLimits.depth,
+      maxListElements: 200,
+      maxMapEntries: 200,
+      maxCallArguments: 16,
+    },
   }),
 );
 
@@ -46,9 +59,14 @@ export const baseEnvironment: Environment = registerFunctions(
  * Parses, refuses functions that are not ours, and puts our stricter ones in place. Gives problems instead of throwing.
  * `compiled`: the text comes from a plan, and may call what only the checker writes.
  */
-export function parseExpression(environment: Environment, cel: string, options: { compiled?: boolean } = {}): ParsedExpression | { run: null; problems: ExpressionProblem[] } {
+export function parseExpression(
+  environment: Environment,
+  cel: string,
+  options: { compiled?: boolean } = {},
+): ParsedExpression | { run: null; problems: ExpressionProblem[] } {
   const whole = { start: 0, end: cel.length };
-  if (cel.trim() === '') return { run: null, problems: [{ kind: 'syntax', message: 'the expression is empty', ...whole }] };
+  if (cel.trim() === '')
+    return { run: null, problems: [{ kind: 'syntax', message: 'the expression is empty', ...whole }] };
   if (cel.length > expressionLimits.characters) {
     const message = `the expression has more than ${expressionLimits.characters} characters`;
     return { run: null, problems: [{ kind: 'syntax', message, ...whole }] };
@@ -65,16 +83,77 @@ export function parseExpression(environment: Environment, cel: string, options: 
 
 /** An error of the library as a problem: its summary without the frame, our names for its functions. */
 export function describeCelError(error: unknown, cel: string, kind: 'syntax' | 'type'): ExpressionProblem {
-  const { summary, message, range } = error as { summary?: string; message?: string; range?: { start: number; end: number } };
+  const { summary, message, range } = error as {
+    summary?: string;
+    message?: string;
+    range?: { start: number; end: number };
+  };
   if (error instanceof RangeError) return { kind, message: 'the expression is too complex', start: 0, end: cel.length };
   let text = (summary ?? message ?? String(error)).split('\n')[0]!;
   for (const [name, ours] of replacedFunctions) text = text.replaceAll(ours, name);
-  text = text.replace(/^found no matching overload for '(.*)'$/, 'no function takes $1').replace(/^no such overload: /, 'no operator takes ');
+  text = text
+    .replace(/^found no matching overload for '(.*)'$/, 'no function takes $1')
+    .replace(/^no such overload: /, 'no operator takes ');
   text = text.replace(/dyn<(\w+)>/g, '$1');
+  text = text
+    .replace(/^Unexpected token: EOF$/, 'the expression ends too early')
+    .replace(
+      /^(?:Unexpected token: (\w+)|Expected (\w+), got (\w+))$/,
+      (_, unexpected?: string, expected?: string, got?: string) =>
+        unexpected
+          ? `${tokenWords(unexpected)} was not expected here`
+          : `${tokenWords(expected!)} is missing before ${tokenWords(got!)}`,
+    );
   text = text.replace('Exceeded maxAstNodes', 'too many parts').replace('Exceeded maxDepth', 'nested too deeply');
   const start = Math.min(range?.start ?? 0, cel.length);
   const end = Math.min(range?.end ?? cel.length, cel.length);
-  return { kind, message: `${text.charAt(0).toLowerCase()}${text.slice(1)}`, start, end: Math.max(end, Math.min(start + 1, cel.length)) };
+  return {
+    kind,
+    message: `${text.charAt(0).toLowerCase()}${text.slice(1)}`,
+    start,
+    end: Math.max(end, Math.min(start + 1, cel.length)),
+  };
+}
+
+function tokenWords(token: string): string {
+  const signs: Record<string, string> = {
+    ...{
+      RPAREN: '")"',
+      LPAREN: '"("',
+      RBRACKET: '"]"',
+      LBRACKET: '"["',
+      RBRACE: '"}"',
+      LBRACE: '"{"',
+      COLON: '":"',
+      COMMA: '","',
+      DOT: '"."',
+      QUESTION: '"?"',
+    },
+    ...{
+      PLUS: '"+"',
+      MINUS: '"-"',
+      MULTIPLY: '"*"',
+      DIVIDE: '"/"',
+      MODULO: '"%"',
+      EQ: '"=="',
+      NE: '"!="',
+      LT: '"<"',
+      LE: '"<="',
+      GT: '">"',
+      GE: '">="',
+    },
+    ...{
+      AND: '"&&"',
+      OR: '"||"',
+      NOT: '"!"',
+      IN: '"in"',
+      EOF: 'the end',
+      IDENTIFIER: 'a name',
+      NUMBER: 'a number',
+      STRING: 'a text',
+    },
+  };
+  return signs[token] ?? token.toLowerCase();
 }
 
 /** A name with the fields taken from it: `steps.list.files`. */
@@ -126,21 +205,37 @@ export function referencesOf(ast: ASTNode): Reference[] {
 
 /** `a.b["c"]` as segments; null for anything else. */
 function asReference(node: ASTNode): Omit<Reference, 'optional' | 'dynamic'> | null {
-  if (node.op === 'id') return { segments: [{ name: node.args, start: node.start, end: node.end }], start: node.start, end: node.end };
+  if (node.op === 'id')
+    return { segments: [{ name: node.args, start: node.start, end: node.end }], start: node.start, end: node.end };
   if (node.op === '.') {
     const base = asReference(node.args[0]);
-    return base && { segments: [...base.segments, { name: node.args[1], start: node.pos, end: node.end }], start: node.start, end: node.end };
+    return (
+      base && {
+        segments: [...base.segments, { name: node.args[1], start: node.pos, end: node.end }],
+        start: node.start,
+        end: node.end,
+      }
+    );
   }
   if (node.op === '[]' && node.args[1].op === 'value' && typeof node.args[1].args === 'string') {
     const base = asReference(node.args[0]);
     const key = node.args[1];
-    return base && { segments: [...base.segments, { name: key.args as string, start: key.start, end: key.end }], start: node.start, end: node.end };
+    return (
+      base && {
+        segments: [...base.segments, { name: key.args as string, start: key.start, end: key.end }],
+        start: node.start,
+        end: node.end,
+      }
+    );
   }
   return null;
 }
 
 function isMacro(name: string, argumentCount: number): boolean {
-  return (argumentCount === 2 && ['all', 'exists', 'exists_one', 'map', 'filter'].includes(name)) || (argumentCount === 3 && name === 'map');
+  return (
+    (argumentCount === 2 && ['all', 'exists', 'exists_one', 'map', 'filter'].includes(name)) ||
+    (argumentCount === 3 && name === 'map')
+  );
 }
 
 function children(node: ASTNode): ASTNode[] {
@@ -162,13 +257,25 @@ function checkCalls(root: ASTNode, problems: ExpressionProblem[], allowed: reado
       const name = node.args[0];
       const argumentCount = (node.op === 'call' ? node.args[1] : node.args[2]).length;
       const start = node.op === 'call' ? node.start : node.args[1].end + 1;
-      const at = { kind: 'function' as const, start, end: Math.max(start + 1, node.op === 'call' ? start + name.length : node.end) };
-      if (Object.hasOwn(refusedFunctions, name)) problems.push({ ...at, message: `${name}() is not allowed: ${refusedFunctions[name]}` });
+      const at = {
+        kind: 'function' as const,
+        start,
+        end: Math.max(start + 1, node.op === 'call' ? start + name.length : node.end),
+      };
+      if (Object.hasOwn(refusedFunctions, name))
+        problems.push({ ...at, message: `${name}() is not allowed: ${refusedFunctions[name]}` });
       else if (!allowed.includes(name)) {
         const meant = nearest(name, allowedFunctions);
-        problems.push({ ...at, message: `there is no function ${name}()`, ...(meant ? { suggestion: `did you mean ${meant}()?` } : {}) });
+        problems.push({
+          ...at,
+          message: `there is no function ${name}()`,
+          ...(meant ? { suggestion: `did you mean ${meant}()?` } : {}),
+        });
       } else if (unsafeTimeGetters.test(name) && argumentCount > 0) {
-        problems.push({ ...at, message: `${name}() with a time zone is not allowed: its answer differs between machines; it gives UTC without one` });
+        problems.push({
+          ...at,
+          message: `${name}() with a time zone is not allowed: its answer differs between machines; it gives UTC without one`,
+        });
       }
       node.args[0] = replacedFunctions.get(name) ?? name;
       if (node.op === 'rcall' && isMacro(name, argumentCount) && ++nesting > expressionLimits.macroNesting) {
@@ -190,7 +297,6 @@ export function meter(parsed: ParseResult): (context: Record<string, unknown>) =
   const instrument = (value: unknown): void => {
     if (value === null || typeof value !== 'object' || visited.has(value)) return;
     visited.add(value);
-    if (Array.isArray(value)) return value.forEach(instrument);
     if ('op' in value && 'evaluate' in value) {
       const node = value as unknown as MeteredNode;
       let evaluate = node.evaluate;
@@ -199,11 +305,17 @@ export function meter(parsed: ParseResult): (context: Record<string, unknown>) =
         return bounded(evaluate.call(node, evaluator, ast, context));
       };
       // The library replaces `evaluate` of a node by a faster one when it first runs: the setter keeps ours around it.
-      Object.defineProperty(node, 'evaluate', { get: () => metered, set: (faster: Evaluate) => { evaluate = faster; } });
+      Object.defineProperty(node, 'evaluate', {
+        get: () => metered,
+        set: (faster: Evaluate) => {
+          evaluate = faster;
+        },
+      });
       instrument(node.args);
       instrument(node.meta?.alternate);
       return;
     }
+    // Lists of nodes, and the parts of a macro.
     for (const child of Object.values(value)) instrument(child);
   };
   instrument(parsed.ast);
@@ -221,8 +333,10 @@ interface MeteredNode {
 }
 
 function bounded(value: unknown): unknown {
-  if (typeof value === 'string' && value.length > maxTextCharacters) throw tooMuch(`makes a text of more than ${maxTextCharacters} characters`);
-  if (Array.isArray(value) && value.length > expressionLimits.elements) throw tooMuch(`makes a list of more than ${expressionLimits.elements} elements`);
+  if (typeof value === 'string' && value.length > maxTextCharacters)
+    throw tooMuch(`makes a text of more than ${maxTextCharacters} characters`);
+  if (Array.isArray(value) && value.length > expressionLimits.elements)
+    throw tooMuch(`makes a list of more than ${expressionLimits.elements} elements`);
   return value;
 }
 

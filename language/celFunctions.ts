@@ -9,9 +9,31 @@ import { compileGlob } from './glob.ts';
 export const allowedFunctions: readonly string[] = [
   ...['size', 'string', 'int', 'double', 'bool', 'has', 'timestamp', 'duration'],
   ...['all', 'exists', 'exists_one', 'map', 'filter', 'sum', 'join'],
-  ...['startsWith', 'endsWith', 'contains', 'indexOf', 'lastIndexOf', 'substring', 'split', 'trim', 'lower', 'upper', 'replace'],
+  ...[
+    'startsWith',
+    'endsWith',
+    'contains',
+    'indexOf',
+    'lastIndexOf',
+    'substring',
+    'split',
+    'trim',
+    'lower',
+    'upper',
+    'replace',
+  ],
   ...['stem', 'ext', 'basename', 'glob', 'formatDate', 'addDays'],
-  ...['getFullYear', 'getMonth', 'getDate', 'getDayOfMonth', 'getDayOfWeek', 'getHours', 'getMinutes', 'getSeconds', 'getMilliseconds'],
+  ...[
+    'getFullYear',
+    'getMonth',
+    'getDate',
+    'getDayOfMonth',
+    'getDayOfWeek',
+    'getHours',
+    'getMinutes',
+    'getSeconds',
+    'getMilliseconds',
+  ],
 ];
 
 /** What to say instead of "no such function". */
@@ -33,28 +55,52 @@ export const replacedFunctions: ReadonlyMap<string, string> = new Map([
 /** Adds our functions and the mixed arithmetic of int and double. All pure and deterministic, none of them asynchronous. */
 export function registerFunctions(environment: Environment): Environment {
   const synchronous = { async: false };
-  const both = (name: string, receiver: string, rest: string, returns: string, handler: (...args: never[]) => unknown) => {
+  const both = (
+    name: string,
+    receiver: string,
+    rest: string,
+    returns: string,
+    handler: (...args: never[]) => unknown,
+  ) => {
     const untyped = handler as (...args: unknown[]) => unknown;
     environment.registerFunction(`${receiver}.${name}(${rest}): ${returns}`, untyped, synchronous);
-    environment.registerFunction(`${name}(${[receiver, rest].filter(Boolean).join(', ')}): ${returns}`, untyped, synchronous);
+    environment.registerFunction(
+      `${name}(${[receiver, rest].filter(Boolean).join(', ')}): ${returns}`,
+      untyped,
+      synchronous,
+    );
   };
   both('lower', 'string', '', 'string', (text: string) => text.toLowerCase());
   both('upper', 'string', '', 'string', (text: string) => text.toUpperCase());
   both('replace', 'string', 'string, string', 'string', replace);
-  both('stem', 'string', '', 'string', (path: string) => baseName(path).slice(0, baseName(path).length - extension(path).length));
+  both('stem', 'string', '', 'string', (path: string) =>
+    baseName(path).slice(0, baseName(path).length - extension(path).length),
+  );
   both('ext', 'string', '', 'string', extension);
   both('basename', 'string', '', 'string', baseName);
   both('glob', 'string', 'string', 'bool', glob);
-  both('formatDate', 'string', 'string', 'string', (date: string, format: string) => formatDate(readInstant(date), format));
-  both('formatDate', 'google.protobuf.Timestamp', 'string', 'string', (date: Date, format: string) => formatDate(date, format));
+  both('formatDate', 'string', 'string', 'string', (date: string, format: string) =>
+    formatDate(readInstant(date), format),
+  );
+  both('formatDate', 'google.protobuf.Timestamp', 'string', 'string', (date: Date, format: string) =>
+    formatDate(date, format),
+  );
   both('addDays', 'string', 'int', 'string', addDaysToText);
   both('addDays', 'google.protobuf.Timestamp', 'int', 'google.protobuf.Timestamp', addDays);
   both('sum', 'list<dyn>', '', 'dyn', sum);
-  environment.registerFunction('split(string, string): list<string>', (text: string, by: string) => text.split(by), synchronous);
+  environment.registerFunction(
+    'split(string, string): list<string>',
+    (text: string, by: string) => text.split(by),
+    synchronous,
+  );
   both('waybillJoin', 'list<string>', 'string', 'string', join);
   environment.registerFunction('trim(string): string', (text: string) => text.trim(), synchronous);
   environment.registerFunction('waybillTimestamp(string): google.protobuf.Timestamp', readInstant, synchronous);
-  environment.registerFunction('waybillTimestamp(int): google.protobuf.Timestamp', (seconds: bigint) => checkedDate(Number(seconds) * 1000), synchronous);
+  environment.registerFunction(
+    'waybillTimestamp(int): google.protobuf.Timestamp',
+    (seconds: bigint) => checkedDate(Number(seconds) * 1000),
+    synchronous,
+  );
   environment.registerFunction('waybillDuration(string): google.protobuf.Duration', readDuration, synchronous);
   environment.registerFunction(`${literalFunction}(dyn): string`, literal, synchronous);
   registerMixedArithmetic(environment);
@@ -68,10 +114,12 @@ export function registerFunctions(environment: Environment): Environment {
 export const literalFunction = 'waybillLiteral';
 
 function literal(value: unknown): string {
-  if (typeof value === 'number') return Number.isInteger(value) && Math.abs(value) < 1e21 ? `(${value}.0)` : `(${value})`;
+  if (typeof value === 'number')
+    return Number.isInteger(value) && Math.abs(value) < 1e21 ? `(${value}.0)` : `(${value})`;
   if (typeof value === 'bigint') return `(${value})`;
   if (Array.isArray(value)) return `[${value.map(literal).join(', ')}]`;
-  if (value instanceof Map) return `{${[...value].map(([key, item]) => `${literal(key)}: ${literal(item)}`).join(', ')}}`;
+  if (value instanceof Map)
+    return `{${[...value].map(([key, item]) => `${literal(key)}: ${literal(item)}`).join(', ')}}`;
   if (value === null || typeof value === 'string' || typeof value === 'boolean') return JSON.stringify(value);
   throw new Error('a filter can take texts, numbers, true or false, lists and mappings');
 }
@@ -94,7 +142,8 @@ function registerMixedArithmetic(environment: Environment): void {
 function replace(text: string, from: string, to: string): string {
   if (from === '') throw new Error('replace() needs a text to look for');
   const pieces = text.split(from);
-  if (text.length + (pieces.length - 1) * to.length > maxTextCharacters) throw new Error(`a text has more than ${maxTextCharacters} characters`);
+  if (text.length + (pieces.length - 1) * to.length > maxTextCharacters)
+    throw new Error(`a text has more than ${maxTextCharacters} characters`);
   return pieces.join(to);
 }
 
@@ -111,7 +160,8 @@ function join(texts: Iterable<unknown>, by: string): string {
 }
 
 function glob(text: string, pattern: string): boolean {
-  if (text.length > 1024 || pattern.length > 256) throw new Error('glob() takes a text of 1024 and a pattern of 256 characters at most');
+  if (text.length > 1024 || pattern.length > 256)
+    throw new Error('glob() takes a text of 1024 and a pattern of 256 characters at most');
   return compileGlob(pattern).matches(text);
 }
 
@@ -137,15 +187,19 @@ const instantPattern = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\
 function readInstant(text: string): Date {
   if (datePattern.test(text)) return checkedDate(Date.parse(`${text}T00:00:00Z`), text);
   if (instantPattern.test(text)) return checkedDate(Date.parse(text), text);
-  throw new Error(`${JSON.stringify(text.slice(0, 60))} is not a date (2026-11-02) or a time with its zone (2026-11-02T06:00:00Z)`);
+  throw new Error(
+    `${JSON.stringify(text.slice(0, 60))} is not a date (2026-11-02) or a time with its zone (2026-11-02T06:00:00Z)`,
+  );
 }
 
 function checkedDate(milliseconds: number, text = String(milliseconds)): Date {
   const date = new Date(milliseconds);
   const year = date.getUTCFullYear();
-  if (Number.isNaN(milliseconds) || year < 1 || year > 9999) throw new Error(`${JSON.stringify(text.slice(0, 60))} is not a date between the years 1 and 9999`);
+  if (Number.isNaN(milliseconds) || year < 1 || year > 9999)
+    throw new Error(`${JSON.stringify(text.slice(0, 60))} is not a date between the years 1 and 9999`);
   const day = datePattern.exec(text.slice(0, 10))?.[3];
-  if (day !== undefined && text.endsWith('Z') && date.getUTCDate() !== Number(day)) throw new Error(`${JSON.stringify(text.slice(0, 60))} is not a day of the calendar`);
+  if (day !== undefined && text.endsWith('Z') && date.getUTCDate() !== Number(day))
+    throw new Error(`${JSON.stringify(text.slice(0, 60))} is not a day of the calendar`);
   return date;
 }
 
@@ -165,15 +219,29 @@ function formatDate(date: Date, format: string): string {
   const iso = date.toISOString();
   const year = iso.slice(0, 4);
   const values: Record<string, string> = {
-    yyyy: year, YYYY: year, yy: year.slice(2), YY: year.slice(2), MM: iso.slice(5, 7), dd: iso.slice(8, 10), DD: iso.slice(8, 10),
-    HH: iso.slice(11, 13), mm: iso.slice(14, 16), ss: iso.slice(17, 19), SSS: iso.slice(20, 23),
+    yyyy: year,
+    YYYY: year,
+    yy: year.slice(2),
+    YY: year.slice(2),
+    MM: iso.slice(5, 7),
+    dd: iso.slice(8, 10),
+    DD: iso.slice(8, 10),
+    HH: iso.slice(11, 13),
+    mm: iso.slice(14, 16),
+    ss: iso.slice(17, 19),
+    SSS: iso.slice(20, 23),
   };
-  return format.replace(/'([^']*)'|yyyy|YYYY|yy|YY|MM|dd|DD|HH|mm|ss|SSS|[A-Za-z]+/g, (token, quoted: string | undefined) => {
-    if (quoted !== undefined) return quoted;
-    if (Object.hasOwn(values, token)) return values[token]!;
-    if (token === 'T' || token === 'Z') return token;
-    throw new Error(`the date format does not know ${JSON.stringify(token)}; it knows yyyy MM dd HH mm ss SSS, and letters in 'quotes'`);
-  });
+  return format.replace(
+    /'([^']*)'|yyyy|YYYY|yy|YY|MM|dd|DD|HH|mm|ss|SSS|[A-Za-z]+/g,
+    (token, quoted: string | undefined) => {
+      if (quoted !== undefined) return quoted;
+      if (Object.hasOwn(values, token)) return values[token]!;
+      if (token === 'T' || token === 'Z') return token;
+      throw new Error(
+        `the date format does not know ${JSON.stringify(token)}; it knows yyyy MM dd HH mm ss SSS, and letters in 'quotes'`,
+      );
+    },
+  );
 }
 
 function sum(list: Iterable<unknown>): bigint | number {
@@ -193,12 +261,19 @@ function readDuration(text: string): Duration {
   let nanoseconds = 0n;
   for (const [, whole, fraction = '', unit] of match[2]!.matchAll(/(\d+)(?:\.(\d+))?(ms|us|ns|s|m|h|d)/g)) {
     const unitNanoseconds = nanosecondsOf[unit as keyof typeof nanosecondsOf];
-    nanoseconds += BigInt(whole!) * unitNanoseconds + (BigInt(fraction.padEnd(9, '0')) * unitNanoseconds) / 1_000_000_000n;
+    nanoseconds +=
+      BigInt(whole!) * unitNanoseconds + (BigInt(fraction.padEnd(9, '0')) * unitNanoseconds) / 1_000_000_000n;
   }
   if (match[1] === '-') nanoseconds = -nanoseconds;
   return new Duration(nanoseconds / 1_000_000_000n, Number(nanoseconds % 1_000_000_000n));
 }
 
 const nanosecondsOf = {
-  d: 86_400_000_000_000n, h: 3_600_000_000_000n, m: 60_000_000_000n, s: 1_000_000_000n, ms: 1_000_000n, us: 1_000n, ns: 1n,
+  d: 86_400_000_000_000n,
+  h: 3_600_000_000_000n,
+  m: 60_000_000_000n,
+  s: 1_000_000_000n,
+  ms: 1_000_000n,
+  us: 1_000n,
+  ns: 1n,
 } as const;

@@ -10,8 +10,8 @@ import type { Report } from './report.ts';
 import { parseSource, type SourceDocument } from './source.ts';
 import { checkWebhook } from './webhookDocument.ts';
 
-export type { ConnectorDefinitionLike } from './endpointDocument.ts';
 export type { SecretReference } from '../schema/configuration.ts';
+export type { ConnectorDefinitionLike } from './endpointDocument.ts';
 
 export interface SourceFile {
   file: string;
@@ -36,7 +36,15 @@ export type CheckedDocument =
       secrets: Record<string, SecretReference>;
       hash: string;
     }
-  | { kind: 'webhook'; name: string; file: string; url: string; events: string[]; secrets: Record<string, SecretReference>; hash: string };
+  | {
+      kind: 'webhook';
+      name: string;
+      file: string;
+      url: string;
+      events: string[];
+      secrets: Record<string, SecretReference>;
+      hash: string;
+    };
 
 export interface CheckResult {
   /** No errors; there may be warnings. */
@@ -66,7 +74,9 @@ export function check(files: SourceFile[], options: CheckOptions): CheckResult {
       const checked = checkDocument(source, kind, document, endpoints, options);
       if (checked) result.documents.push(checked);
     }
-    const sorted = [...source.report.diagnostics].sort((left, right) => left.line - right.line || left.column - right.column);
+    const sorted = [...source.report.diagnostics].sort(
+      (left, right) => left.line - right.line || left.column - right.column,
+    );
     result.diagnostics.push(...sorted);
   }
   result.ok = result.diagnostics.every((diagnostic) => diagnostic.severity !== 'error');
@@ -95,10 +105,20 @@ function readFile({ file, text }: SourceFile, result: CheckResult): OwnSource {
     else if (!looksOwn || document.sound) foreign++;
   }
   if (documents.length === 0 && !looksOwn) {
-    result.ignored.push({ file, reason: parsed.documents.length === 0 && parsed.report.errors === 0 ? 'it is empty' : 'it has no pipeline, endpoint or webhook' });
+    result.ignored.push({
+      file,
+      reason:
+        parsed.documents.length === 0 && parsed.report.errors === 0
+          ? 'it is empty'
+          : 'it has no pipeline, endpoint or webhook',
+    });
     return nothing;
   }
-  if (foreign > 0) result.ignored.push({ file, reason: `${foreign} of its documents ${foreign === 1 ? 'is no' : 'are no'} pipeline, endpoint or webhook` });
+  if (foreign > 0)
+    result.ignored.push({
+      file,
+      reason: `${foreign} of its documents ${foreign === 1 ? 'is no' : 'are no'} pipeline, endpoint or webhook`,
+    });
   return { file, report: parsed.report, documents };
 }
 
@@ -132,7 +152,12 @@ function reportDuplicate(source: OwnSource, kind: Kind, document: SourceDocument
   if (!name || !isResourceName(name.value)) return;
   const key = `${kind} ${name.value}`;
   const first = names.get(key);
-  if (first !== undefined) source.report.add('DUPLICATE_NAME', name.range, `there are two documents \`${kind}: ${name.value}\`; the other one is in ${first}`);
+  if (first !== undefined)
+    source.report.add(
+      'DUPLICATE_NAME',
+      name.range,
+      `there are two documents \`${kind}: ${name.value}\`; the other one is in ${first}`,
+    );
   else names.set(key, source.file);
 }
 
@@ -143,14 +168,19 @@ function checkDocument(
   endpoints: ReadonlySet<string> | undefined,
   options: CheckOptions,
 ): CheckedDocument | null {
-  const { root, sound } = document;
+  const { root, sound, complete } = document;
+  if (!complete) return null;
   if (kind === 'pipeline') {
     const plan = checkPipeline(root, report, endpoints ? { endpoints } : {});
-    return plan && sound ? { kind, name: plan.pipeline, file, source: document.text, plan, hash: versionHash(root.value) } : null;
+    return plan && sound
+      ? { kind, name: plan.pipeline, file, source: document.text, plan, hash: versionHash(root.value) }
+      : null;
   }
   if (kind === 'endpoint') {
     const endpoint = checkEndpoint(root, report, options.connectors);
-    return endpoint && sound ? { kind, file, ...endpoint, hash: contentHash({ ...endpoint } as unknown as Json) } : null;
+    return endpoint && sound
+      ? { kind, file, ...endpoint, hash: contentHash({ ...endpoint } as unknown as Json) }
+      : null;
   }
   const webhook = checkWebhook(root, report);
   return webhook && sound ? { kind, file, ...webhook, hash: contentHash({ ...webhook } as unknown as Json) } : null;

@@ -1,5 +1,5 @@
-import { checkExpression, type CheckedExpression, typeWords, type ValueType } from './expressions.ts';
 import { literalFunction } from './celFunctions.ts';
+import { type CheckedExpression, checkExpression, typeWords, type ValueType } from './expressions.ts';
 import { maxExpressions, type Report, type SourceRange } from './report.ts';
 import { type ExpressionScope, fileFactType } from './scope.ts';
 import type { Located } from './source.ts';
@@ -37,12 +37,20 @@ export function checkFilter(text: Located, scope: ExpressionScope, report: Repor
 }
 
 /** A text that may hold `${{ }}`. Gives the type of what it becomes and its form for the plan. */
-export function checkTemplate(text: Located, scope: ExpressionScope, report: Report): { type: ValueType; text: string } {
+export function checkTemplate(
+  text: Located,
+  scope: ExpressionScope,
+  report: Report,
+): { type: ValueType; text: string } {
   const source = String(text.value);
   if (!hasExpression(source)) return { type: 'text', text: source };
   const template = parseTemplate(source);
   if (template.openAt !== null) {
-    report.add('INVALID_EXPRESSION', [offset(text, template.openAt), offset(text, template.openAt + 3)], '`${{` is never closed by `}}`');
+    report.add(
+      'INVALID_EXPRESSION',
+      [offset(text, template.openAt), offset(text, template.openAt + 3)],
+      '`${{` is never closed by `}}`',
+    );
     return { type: 'any', text: source };
   }
   let compiled = '';
@@ -55,7 +63,12 @@ export function checkTemplate(text: Located, scope: ExpressionScope, report: Rep
     const checked = checkAt(text, part.text, part.offset, scope, report);
     if (template.exact !== null) type = checked.type;
     else if (checked.type === 'list' || checked.type === 'mapping' || checked.type === 'file set') {
-      report.add('TYPE_MISMATCH', partRange(text, part), `${typeWords(checked.type)} cannot stand inside a text`, 'take one of its fields, or join() it');
+      report.add(
+        'TYPE_MISMATCH',
+        partRange(text, part),
+        `${typeWords(checked.type)} cannot stand inside a text`,
+        'take one of its fields, or join() it',
+      );
     }
     compiled += `\${{${compileCel(part.text, checked, scope)}}}`;
   }
@@ -74,13 +87,16 @@ export function offset(text: Located, index: number): number {
 
 function checkAt(text: Located, cel: string, at: number, scope: ExpressionScope, report: Report): CheckedExpression {
   if (--report.expressionsLeft < 0) {
-    if (report.expressionsLeft === -1) report.add('FILE_TOO_LARGE', text.range, `a file has at most ${maxExpressions} expressions`);
+    if (report.expressionsLeft === -1)
+      report.add('FILE_TOO_LARGE', text.range, `a file has at most ${maxExpressions} expressions`);
     return { type: 'any', elements: 'dyn', references: [], mistakes: [] };
   }
   const checked = checkExpression(cel, scope);
   for (const mistake of checked.mistakes) {
     const whole = mistake.start === 0 && mistake.end >= cel.length;
-    const range: SourceRange = whole ? partRange(text, { text: cel, offset: at }) : [offset(text, at + mistake.start), offset(text, at + mistake.end)];
+    const range: SourceRange = whole
+      ? partRange(text, { text: cel, offset: at })
+      : [offset(text, at + mistake.start), offset(text, at + mistake.end)];
     report.add(mistake.code, range, mistake.message, mistake.suggestion);
   }
   return checked;
@@ -104,15 +120,27 @@ type Reference = CheckedExpression['references'][number];
 function asDouble(reference: Reference, source: string, scope: ExpressionScope): string {
   const [root, field] = reference.segments;
   const inputs = scope.roots.inputs;
-  const isNumber = root!.name === 'inputs' && field !== undefined && reference.segments.length === 2 && typeof inputs === 'object' && inputs[field.name] === 'double';
+  const isNumber =
+    root!.name === 'inputs' &&
+    field !== undefined &&
+    reference.segments.length === 2 &&
+    typeof inputs === 'object' &&
+    inputs[field.name] === 'double';
   return isNumber && !reference.optional ? `double(${source})` : source;
 }
 
-function replaceReferences(cel: string, checked: CheckedExpression, replace: (reference: Reference, source: string) => string): string {
+function replaceReferences(
+  cel: string,
+  checked: CheckedExpression,
+  replace: (reference: Reference, source: string) => string,
+): string {
   if (checked.mistakes.length > 0) return cel;
   let compiled = cel;
   for (const reference of [...checked.references].sort((left, right) => right.start - left.start)) {
-    compiled = compiled.slice(0, reference.start) + replace(reference, compiled.slice(reference.start, reference.end)) + compiled.slice(reference.end);
+    compiled =
+      compiled.slice(0, reference.start) +
+      replace(reference, compiled.slice(reference.start, reference.end)) +
+      compiled.slice(reference.end);
   }
   return compiled;
 }

@@ -51,7 +51,10 @@ export function compilePlan(
     labels: { ...header.labels },
     inputs: parts.inputs,
     endpoints: { ...header.endpoints },
-    session: { application: header.session?.application ?? pipelineDefaults.application, as: header.session?.as ?? null },
+    session: {
+      application: header.session?.application ?? pipelineDefaults.application,
+      as: header.session?.as ?? null,
+    },
     steps: parts.steps,
     onError: parts.onError,
     finally: parts.finally,

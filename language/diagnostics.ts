@@ -9,7 +9,11 @@ export interface FormatOptions {
 }
 
 /** The mistakes for people: one block each, `file:line:column` first, with the place in the file and what to do. */
-export function formatText(result: Pick<CheckResult, 'diagnostics' | 'ignored'>, files: readonly SourceFile[], options: FormatOptions): string {
+export function formatText(
+  result: Pick<CheckResult, 'diagnostics' | 'ignored'>,
+  files: readonly SourceFile[],
+  options: FormatOptions,
+): string {
   const texts = new Map(files.map(({ file, text }) => [file, text]));
   const secretLines = linesWithSecrets(result.diagnostics);
   const paint = painter(options.color);
@@ -40,7 +44,12 @@ export function errorReference(): string {
 
 const maxFrameColumns = 200;
 
-function frameOf(diagnostic: Diagnostic, text: string | undefined, secretLines: ReadonlySet<string>, options: FormatOptions): string[] {
+function frameOf(
+  diagnostic: Diagnostic,
+  text: string | undefined,
+  secretLines: ReadonlySet<string>,
+  options: FormatOptions,
+): string[] {
   if (text === undefined || diagnostic.code === 'FILE_TOO_LARGE') return [];
   const { file, line, column, endLine, endColumn } = diagnostic;
   const shown = text.split('\n').map((content, index) => {
@@ -53,7 +62,11 @@ function frameOf(diagnostic: Diagnostic, text: string | undefined, secretLines: 
   const sameLine = endLine === line && endColumn > column;
   // The frame counts columns from 0, and its end is exclusive as ours is.
   const end = sameLine ? { line, column: Math.min(endColumn, maxFrameColumns) - 1 } : undefined;
-  const frame = codeFrameColumns(shown.join('\n'), { start: { line, column: column - 1 }, ...(end ? { end } : {}) }, { linesAbove: 1, linesBelow: 1, highlightCode: false, forceColor: options.color });
+  const frame = codeFrameColumns(
+    shown.join('\n'),
+    { start: { line, column: column - 1 }, ...(end ? { end } : {}) },
+    { linesAbove: 1, linesBelow: 1, highlightCode: false, forceColor: options.color },
+  );
   return [frame];
 }
 
@@ -72,7 +85,9 @@ function summary(diagnostics: readonly Diagnostic[]): string {
   const warnings = diagnostics.length - errors;
   if (diagnostics.length === 0) return 'no mistakes';
   const count = (number: number, word: string) => `${number} ${word}${number === 1 ? '' : 's'}`;
-  return [errors > 0 ? count(errors, 'error') : '', warnings > 0 ? count(warnings, 'warning') : ''].filter(Boolean).join(', ');
+  return [errors > 0 ? count(errors, 'error') : '', warnings > 0 ? count(warnings, 'warning') : '']
+    .filter(Boolean)
+    .join(', ');
 }
 
 const styles = { bold: 1, dim: 2, red: 31, yellow: 33, cyan: 36 } as const;

@@ -21,7 +21,11 @@ export interface CheckedEndpoint {
 }
 
 /** Checks an endpoint document against its connector. Gives null when it has errors. */
-export function checkEndpoint(root: Located, report: Report, connectors: readonly ConnectorDefinitionLike[]): CheckedEndpoint | null {
+export function checkEndpoint(
+  root: Located,
+  report: Report,
+  connectors: readonly ConnectorDefinitionLike[],
+): CheckedEndpoint | null {
   const errorsBefore = report.errors;
   const inline = reportInlineSecrets(root.entries?.get('secrets')?.value, report);
   checkSchema(withoutEntries(root, inline), EndpointDocument, report);
@@ -34,42 +38,76 @@ export function checkEndpoint(root: Located, report: Report, connectors: readonl
   return { name: String(name!.value), connector: connector!.kind, config, limits, secrets };
 }
 
-function findConnector(root: Located, report: Report, connectors: readonly ConnectorDefinitionLike[]): ConnectorDefinitionLike | undefined {
+function findConnector(
+  root: Located,
+  report: Report,
+  connectors: readonly ConnectorDefinitionLike[],
+): ConnectorDefinitionLike | undefined {
   const kind = root.entries?.get('connector')?.value;
   if (typeof kind?.value !== 'string') return undefined;
   const found = connectors.find((connector) => connector.kind === kind.value);
   if (found) return found;
   const kinds = connectors.map((connector) => connector.kind);
-  report.add('UNKNOWN_CONNECTOR', kind.range, `there is no connector "${kind.value.slice(0, 100)}"`, didYouMean(kind.value, kinds) ?? `installed: ${kinds.join(', ')}`);
+  report.add(
+    'UNKNOWN_CONNECTOR',
+    kind.range,
+    `there is no connector "${kind.value.slice(0, 100)}"`,
+    didYouMean(kind.value, kinds) ?? `installed: ${kinds.join(', ')}`,
+  );
   return undefined;
 }
 
-function checkAgainstConnector(root: Located, connector: ConnectorDefinitionLike, report: Report, hasInline: boolean): void {
+function checkAgainstConnector(
+  root: Located,
+  connector: ConnectorDefinitionLike,
+  report: Report,
+  hasInline: boolean,
+): void {
   const secretNames = Object.keys(connector.secrets);
   const secrets = root.entries?.get('secrets')?.value;
   for (const [name, { key }] of secrets?.entries ?? []) {
     if (secretNames.includes(name)) continue;
     const known = secretNames.length > 0 ? `; it knows ${secretNames.join(', ')}` : '';
-    report.add('UNKNOWN_SECRET', key, `the connector ${connector.kind} has no secret "${name.slice(0, 100)}"${known}`, didYouMean(name, secretNames));
+    report.add(
+      'UNKNOWN_SECRET',
+      key,
+      `the connector ${connector.kind} has no secret "${name.slice(0, 100)}"${known}`,
+      didYouMean(name, secretNames),
+    );
   }
-  const config = root.entries?.get('config')?.value ?? { value: {}, range: root.entries?.get('connector')?.value.range ?? root.range, entries: new Map() };
+  const config = root.entries?.get('config')?.value ?? {
+    value: {},
+    range: root.entries?.get('connector')?.value.range ?? root.range,
+    entries: new Map(),
+  };
   if (!config.entries) return;
   const sound = checkSchema(config, connector.config as TSchema, report, {
     explainUnknownKey: (key) =>
       secretNames.includes(key) || /pass(word|phrase|wd)|secret|token|private_?key/i.test(key)
-        ? { code: 'INLINE_SECRET', message: `"${key.slice(0, 100)}" is a secret: it belongs under \`secrets:\`, as a reference` }
+        ? {
+            code: 'INLINE_SECRET',
+            message: `"${key.slice(0, 100)}" is a secret: it belongs under \`secrets:\`, as a reference`,
+          }
         : undefined,
   });
   if (!sound || hasInline || !connector.lint) return;
   const given = [...(secrets?.entries?.keys() ?? [])].filter((name) => secretNames.includes(name));
   for (const { field, message } of lint(connector, config, given)) {
     const at = locate(config, `/${field.replaceAll('.', '/')}`);
-    const range = at.key ?? (field.startsWith('secrets') ? root.entries?.get('secrets')?.key : undefined) ?? root.entries?.get('config')?.key ?? config.range;
-    report.add('INVALID_ENDPOINT', range, message);
+    const range =
+      at.key ??
+      (field.startsWith('secrets') ? root.entries?.get('secrets')?.key : undefined) ??
+      root.entries?.get('config')?.key ??
+      config.range;
+    report.add('INVALID_ENDPOINT', range, `${field} ${message}`);
   }
 }
 
-function lint(connector: ConnectorDefinitionLike, config: Located, secretNames: readonly string[]): Array<{ field: string; message: string }> {
+function lint(
+  connector: ConnectorDefinitionLike,
+  config: Located,
+  secretNames: readonly string[],
+): Array<{ field: string; message: string }> {
   return connector.lint!(structuredClone(config.value) as never, secretNames);
 }
 
@@ -78,8 +116,14 @@ function withoutEntries(root: Located, secretNames: readonly string[]): Located 
   const secrets = root.entries?.get('secrets')?.value;
   if (secretNames.length === 0 || !root.entries || !secrets?.entries) return root;
   const kept = new Map([...secrets.entries].filter(([name]) => !secretNames.includes(name)));
-  const value = { ...(root.value as Record<string, Json>), secrets: Object.fromEntries([...kept].map(([name, entry]) => [name, entry.value.value])) };
+  const value = {
+    ...(root.value as Record<string, Json>),
+    secrets: Object.fromEntries([...kept].map(([name, entry]) => [name, entry.value.value])),
+  };
   const entries = new Map(root.entries);
-  entries.set('secrets', { key: root.entries.get('secrets')!.key, value: { ...secrets, entries: kept, value: value.secrets } });
+  entries.set('secrets', {
+    key: root.entries.get('secrets')!.key,
+    value: { ...secrets, entries: kept, value: value.secrets },
+  });
   return { ...root, value, entries };
 }

@@ -1,6 +1,14 @@
 import { WaybillError } from '../schema/errors.ts';
 import type { Json } from '../schema/plan.ts';
-import { baseEnvironment, describeCelError, expressionLimits, meter, parseExpression, type Reference, referencesOf } from './cel.ts';
+import {
+  baseEnvironment,
+  describeCelError,
+  expressionLimits,
+  meter,
+  parseExpression,
+  type Reference,
+  referencesOf,
+} from './cel.ts';
 import { maxTextCharacters } from './celFunctions.ts';
 import { hasExpression, parseTemplate } from './template.ts';
 
@@ -15,7 +23,8 @@ export function evaluate(cel: string, scope: Scope): Json {
 /** A condition: like `evaluate`, and throws `invalid` when the value is not a bool. */
 export function evaluateCondition(cel: string, scope: Scope): boolean {
   const value = evaluate(cel, scope);
-  if (typeof value !== 'boolean') throw new WaybillError('invalid', `the condition ${quote(cel)} gives ${describe(value)}, not true or false`);
+  if (typeof value !== 'boolean')
+    throw new WaybillError('invalid', `the condition ${quote(cel)} gives ${describe(value)}, not true or false`);
   return value;
 }
 
@@ -35,15 +44,23 @@ export function compileExpression(cel: string): (scope: Scope) => Json {
   const known = compiled.get(cel);
   if (known) return known;
   const parsed = parseExpression(dynamicEnvironment, cel, { compiled: true });
-  if (parsed.run === null || parsed.problems.length > 0) throw new WaybillError('invalid', `the expression ${quote(cel)}: ${parsed.problems[0]!.message}`);
+  if (parsed.run === null || parsed.problems.length > 0)
+    throw new WaybillError('invalid', `the expression ${quote(cel)}: ${parsed.problems[0]!.message}`);
   const references = referencesOf(parsed.run.ast);
   const run = meter(parsed.run);
+  const alone =
+    references.length === 1 && references[0]!.end - references[0]!.start === cel.trim().length ? references[0]! : null;
   const evaluateOnce = (scope: Scope): Json => {
+    if (alone && isOfStepWithoutOutput(alone, scope)) return null;
     try {
       return toJson(run(contextOf(scope, references)), { characters: maxResultCharacters });
     } catch (error) {
-      if (error instanceof WaybillError) throw new WaybillError('invalid', `the expression ${quote(cel)}: ${error.message}`, { cause: error });
-      throw new WaybillError('invalid', `the expression ${quote(cel)}: ${describeCelError(error, cel, 'type').message}`);
+      if (error instanceof WaybillError)
+        throw new WaybillError('invalid', `the expression ${quote(cel)}: ${error.message}`, { cause: error });
+      throw new WaybillError(
+        'invalid',
+        `the expression ${quote(cel)}: ${describeCelError(error, cel, 'type').message}`,
+      );
     }
   };
   if (compiled.size >= maxCompiled) compiled.clear();
@@ -61,15 +78,32 @@ function fillText(text: string, scope: Scope): Json {
   if (template.openAt !== null) throw new WaybillError('invalid', `\${{ is never closed in ${quote(text)}`);
   if (template.exact !== null) return evaluate(template.exact, scope);
   let filled = '';
-  for (const part of template.parts) filled += part.kind === 'text' ? part.text : asText(evaluate(part.text, scope), part.text);
-  if (filled.length > maxTextCharacters) throw new WaybillError('invalid', `${quote(text)} makes a text of more than ${maxTextCharacters} characters`);
+  for (const part of template.parts)
+    filled += part.kind === 'text' ? part.text : asText(evaluate(part.text, scope), part.text);
+  if (filled.length > maxTextCharacters)
+    throw new WaybillError('invalid', `${quote(text)} makes a text of more than ${maxTextCharacters} characters`);
   return filled;
 }
 
 function asText(value: Json, cel: string): string {
   if (value === null) return '';
-  if (typeof value === 'object') throw new WaybillError('invalid', `the expression ${quote(cel)} gives ${describe(value)}, which cannot stand inside a text`);
+  if (typeof value === 'object')
+    throw new WaybillError(
+      'invalid',
+      `the expression ${quote(cel)} gives ${describe(value)}, which cannot stand inside a text`,
+    );
   return String(value);
+}
+
+/**
+ * `steps.each.failed.count` alone, of a step that was skipped or never reached, is null: an `onError` block tells what
+ * it knows instead of failing for what it does not. In a longer expression it is a mistake; `has(steps.each.failed)` asks.
+ */
+function isOfStepWithoutOutput(reference: Reference, scope: Scope): boolean {
+  const [root, id] = reference.segments;
+  if (root!.name !== 'steps' || id === undefined || reference.dynamic) return false;
+  const steps = (scope.steps ?? {}) as Record<string, unknown>;
+  return !Object.hasOwn(steps, id.name) || steps[id.name] === null || steps[id.name] === undefined;
 }
 
 /** Only the roots that the expression names are converted, and of them only the parts that it takes. */
@@ -81,7 +115,19 @@ function contextOf(scope: Scope, references: readonly Reference[]): Record<strin
     if (root in context || !Object.hasOwn(scope, root) || scope[root] === undefined) continue;
     context[root] = toCel(scope[root], budget, wantedFields(references, root));
   }
+  if (context.steps instanceof Map) addStepsWithoutOutput(context.steps, references);
   return context;
+}
+
+/** They are null, so that `has(steps.a.files)` and `steps.a == null` have an answer; only `has(steps.a)` itself sees that there is nothing. */
+function addStepsWithoutOutput(steps: Map<string, unknown>, references: readonly Reference[]): void {
+  for (const { segments, optional } of references) {
+    const id = segments[1]?.name;
+    if (segments[0]!.name !== 'steps' || id === undefined) continue;
+    if (optional && segments.length === 2) {
+      if (steps.get(id) === null) steps.delete(id);
+    } else if (!steps.has(id)) steps.set(id, null);
+  }
 }
 
 const maxScopeValues = 100_000;
@@ -118,10 +164,12 @@ const maxResultCharacters = 1_048_576;
 function toJson(value: unknown, budget: { characters: number }, depth = 0): Json {
   if (depth > expressionLimits.depth) throw new WaybillError('invalid', 'gives a value that is nested too deeply');
   budget.characters -= typeof value === 'string' ? value.length + 2 : 4;
-  if (budget.characters < 0) throw new WaybillError('invalid', `gives more than ${maxResultCharacters} characters of JSON`);
+  if (budget.characters < 0)
+    throw new WaybillError('invalid', `gives more than ${maxResultCharacters} characters of JSON`);
   if (value === null || typeof value === 'string' || typeof value === 'boolean') return value;
   if (typeof value === 'bigint') {
-    if (!Number.isSafeInteger(Number(value))) throw new WaybillError('invalid', `gives the integer ${value}, which is beyond 2^53`);
+    if (!Number.isSafeInteger(Number(value)))
+      throw new WaybillError('invalid', `gives the integer ${value}, which is beyond 2^53`);
     return Number(value);
   }
   if (typeof value === 'number') {

@@ -1,5 +1,12 @@
 import type { ParseResult } from '@marcbachmann/cel-js';
-import { baseEnvironment, describeCelError, type ExpressionProblem, parseExpression, type Reference, referencesOf } from './cel.ts';
+import {
+  baseEnvironment,
+  describeCelError,
+  type ExpressionProblem,
+  parseExpression,
+  type Reference,
+  referencesOf,
+} from './cel.ts';
 import type { DiagnosticCode } from './codes.ts';
 import { nearest } from './nearest.ts';
 import { type ExpressionScope, fileSetType, type ScopeFields, type ScopeType } from './scope.ts';
@@ -36,10 +43,17 @@ export function checkExpression(cel: string, scope: ExpressionScope): CheckedExp
   const parsed = parseExpression(baseEnvironment, cel);
   if (parsed.run === null) return failed(parsed.problems.map(asMistake));
   const references = referencesOf(parsed.run.ast);
-  const mistakes = [...parsed.problems.map(asMistake), ...references.flatMap((reference) => checkReference(reference, scope))];
+  const mistakes = [
+    ...parsed.problems.map(asMistake),
+    ...references.flatMap((reference) => checkReference(reference, scope)),
+  ];
   if (mistakes.length > 0) return failed(mistakes, references);
 
-  const alone = references.length === 1 && references[0]!.start === 0 && references[0]!.end === cel.trim().length && cel === cel.trim();
+  const alone =
+    references.length === 1 &&
+    references[0]!.start === 0 &&
+    references[0]!.end === cel.trim().length &&
+    cel === cel.trim();
   if (alone && !references[0]!.dynamic && typeOf(references[0]!, scope.roots) === fileSetType) {
     return { type: 'file set', elements: 'dyn', references, mistakes: [] };
   }
@@ -62,12 +76,17 @@ export function typeWords(type: ValueType): string {
   return words[type];
 }
 
-function checkTypes(cel: string, references: readonly Reference[], roots: ScopeFields): Omit<CheckedExpression, 'references'> {
+function checkTypes(
+  cel: string,
+  references: readonly Reference[],
+  roots: ScopeFields,
+): Omit<CheckedExpression, 'references'> {
   const environment = typedEnvironment(references, roots);
   const parsed = parseExpression(environment, cel);
   if (parsed.run === null) return { type: 'any', elements: 'dyn', mistakes: parsed.problems.map(asMistake) };
   const result = check(parsed.run);
-  if (!result.valid) return { type: 'any', elements: 'dyn', mistakes: [asMistake(describeCelError(result.error, cel, 'type'))] };
+  if (!result.valid)
+    return { type: 'any', elements: 'dyn', mistakes: [asMistake(describeCelError(result.error, cel, 'type'))] };
   return { ...valueType(result.type ?? 'dyn'), mistakes: [] };
 }
 
@@ -105,18 +124,34 @@ function typedEnvironment(references: readonly Reference[], roots: ScopeFields) 
 
 function checkReference(reference: Reference, scope: ExpressionScope): ExpressionMistake[] {
   const root = reference.segments[0]!;
-  const mistake = (code: DiagnosticCode, message: string, at: { start: number; end: number }, suggestion?: string): ExpressionMistake[] => [
+  const mistake = (
+    code: DiagnosticCode,
+    message: string,
+    at: { start: number; end: number },
+    suggestion?: string,
+  ): ExpressionMistake[] => [
     { code, message, start: at.start, end: at.end, ...(suggestion === undefined ? {} : { suggestion }) },
   ];
   if (!Object.hasOwn(scope.roots, root.name)) {
     if (root.name === 'error') return mistake('UNKNOWN_REFERENCE', '`error` is known in onError blocks only', root);
     if (['vars', 'trigger', 'secrets', 'env'].includes(root.name)) {
-      const why = root.name === 'secrets' || root.name === 'env' ? 'secrets and the environment cannot be named in an expression' : `\`${root.name}\` is not available in this version`;
+      const why =
+        root.name === 'secrets' || root.name === 'env'
+          ? 'secrets and the environment cannot be named in an expression'
+          : `\`${root.name}\` is not available in this version`;
       return mistake('UNKNOWN_REFERENCE', why, root);
     }
-    return mistake('UNKNOWN_REFERENCE', `there is no \`${root.name}\` here`, root, didYouMean(root.name, Object.keys(scope.roots)));
+    return mistake(
+      'UNKNOWN_REFERENCE',
+      `there is no \`${root.name}\` here`,
+      root,
+      didYouMean(root.name, Object.keys(scope.roots)),
+    );
   }
-  if (root.name === 'steps' && (reference.segments.length < 2 || (reference.dynamic && reference.segments.length < 2))) {
+  if (
+    root.name === 'steps' &&
+    (reference.segments.length < 2 || (reference.dynamic && reference.segments.length < 2))
+  ) {
     return mistake('UNKNOWN_REFERENCE', '`steps` needs the id of a step: steps.<id>', reference);
   }
   let type: ScopeType = scope.roots[root.name]!;
@@ -124,15 +159,27 @@ function checkReference(reference: Reference, scope: ExpressionScope): Expressio
     if (index === 0) continue;
     if (typeof type === 'string') return [];
     if (!Object.hasOwn(type, segment.name)) {
-      const owner = reference.segments.slice(0, index).map((part) => part.name).join('.');
+      const owner = reference.segments
+        .slice(0, index)
+        .map((part) => part.name)
+        .join('.');
       const isStep = root.name === 'steps' && index === 1;
       if (isStep && scope.allSteps.has(segment.name)) {
-        return mistake('STEP_NOT_IN_SCOPE', `step \`${segment.name}\` has not run here: only earlier steps of this block and of the blocks around it can be named`, segment);
+        return mistake(
+          'STEP_NOT_IN_SCOPE',
+          `step \`${segment.name}\` has not run here: only earlier steps of this block and of the blocks around it can be named`,
+          segment,
+        );
       }
       const fields = Object.keys(type);
       const known = isStep ? 'there is no step' : `\`${owner}\` has no field`;
       const list = !isStep && fields.length > 0 && fields.length <= 8 ? `; it has ${fields.join(', ')}` : '';
-      return mistake('UNKNOWN_REFERENCE', `${known} \`${segment.name}\`${list}`, segment, didYouMean(segment.name, isStep ? scope.allSteps : fields));
+      return mistake(
+        'UNKNOWN_REFERENCE',
+        `${known} \`${segment.name}\`${list}`,
+        segment,
+        didYouMean(segment.name, isStep ? scope.allSteps : fields),
+      );
     }
     type = type[segment.name]!;
   }
@@ -172,7 +219,13 @@ function valueType(cel: string): { type: ValueType; elements: ScopeType } {
 
 function asMistake(problem: ExpressionProblem): ExpressionMistake {
   const code = { syntax: 'INVALID_EXPRESSION', function: 'UNKNOWN_FUNCTION', type: 'TYPE_MISMATCH' } as const;
-  return { code: code[problem.kind], message: problem.message, start: problem.start, end: problem.end, ...(problem.suggestion ? { suggestion: problem.suggestion } : {}) };
+  return {
+    code: code[problem.kind],
+    message: problem.message,
+    start: problem.start,
+    end: problem.end,
+    ...(problem.suggestion ? { suggestion: problem.suggestion } : {}),
+  };
 }
 
 export function didYouMean(word: string, candidates: Iterable<string>): string | undefined {

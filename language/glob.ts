@@ -29,8 +29,16 @@ export function hasGlobSigns(text: string): boolean {
 }
 
 /** What a state does with the next character; `split` states are followed without reading one. */
-type Test = { kind: 'literal'; character: string } | { kind: 'wildcard' } | { kind: 'class'; negated: boolean; ranges: Array<[string, string]> };
-type State = { kind: 'test'; test: Test; next: number } | { kind: 'split'; next: number[] } | { kind: 'accept' };
+type Test =
+  | { kind: 'literal'; character: string }
+  | { kind: 'wildcard' }
+  | { kind: 'class'; negated: boolean; ranges: Array<[string, string]> };
+type State =
+  | { kind: 'test'; test: Test; next: number }
+  | { kind: 'split'; next: number[] }
+  /** Passed without reading, but not before a leading dot. */
+  | { kind: 'guard'; next: number }
+  | { kind: 'accept' };
 
 class GlobParser {
   private at = 0;
@@ -75,7 +83,8 @@ class GlobParser {
     const closesSegment = after === undefined || '/,}'.includes(after);
     if (this.at - start === 2 && opensSegment && closesSegment) return this.anySegments(from);
     const loop = this.split();
-    this.link(from, opensSegment && closesSegment ? this.newTest({ kind: 'wildcard' }, loop) : loop);
+    const first = opensSegment && closesSegment ? this.newTest({ kind: 'wildcard' }, loop) : loop;
+    this.link(from, this.push({ kind: 'guard', next: first }));
     const end = this.split();
     this.link(loop, this.newTest({ kind: 'wildcard' }, loop));
     this.link(loop, end);
@@ -176,17 +185,19 @@ function run(automaton: { states: State[]; start: number }, text: string): boole
       mark[index] = step;
       const current = states[index]!;
       if (current.kind === 'split') pending.push(...current.next);
-      else into.push(index);
+      else if (current.kind === 'guard') {
+        if (text[step] !== '.' || !opensSegment(text, step)) pending.push(current.next);
+      } else into.push(index);
     }
   };
   enter(start, 0, active);
   for (let at = 0; at < text.length; at++) {
     const character = text[at]!;
-    const opensSegment = at === 0 || text[at - 1] === '/';
+    const first = opensSegment(text, at);
     const following: number[] = [];
     for (const index of active) {
       const state = states[index]!;
-      if (state.kind === 'test' && accepts(state.test, character, opensSegment)) enter(state.next, at + 1, following);
+      if (state.kind === 'test' && accepts(state.test, character, first)) enter(state.next, at + 1, following);
     }
     if (following.length === 0) return false;
     active = following;
@@ -194,10 +205,17 @@ function run(automaton: { states: State[]; start: number }, text: string): boole
   return active.some((index) => states[index]!.kind === 'accept');
 }
 
-function accepts(test: Test, character: string, opensSegment: boolean): boolean {
+function opensSegment(text: string, at: number): boolean {
+  return at === 0 || text[at - 1] === '/';
+}
+
+function accepts(test: Test, character: string, first: boolean): boolean {
   if (test.kind === 'literal') return test.character === character;
-  if (character === '/' || (opensSegment && character === '.')) return false;
-  return test.kind === 'wildcard' || test.ranges.some(([low, high]) => low <= character && character <= high) !== test.negated;
+  if (character === '/' || (first && character === '.')) return false;
+  return (
+    test.kind === 'wildcard' ||
+    test.ranges.some(([low, high]) => low <= character && character <= high) !== test.negated
+  );
 }
 
 function invalidGlob(pattern: string, why: string): WaybillError {

@@ -22,13 +22,17 @@ export function resolveInputs(
   for (const name of Object.keys(given)) {
     if (Object.hasOwn(declared, name)) continue;
     const meant = nearest(name, Object.keys(declared));
-    problems.push({ field: name, message: `there is no input ${JSON.stringify(name)}${meant ? `; did you mean ${meant}?` : ''}` });
+    problems.push({
+      field: name,
+      message: `there is no input ${JSON.stringify(name)}${meant ? `; did you mean ${meant}?` : ''}`,
+    });
   }
   for (const [name, declaration] of Object.entries(declared)) {
     const value = Object.hasOwn(given, name) ? given[name] : undefined;
     if (value === undefined || value === null) {
       if (declaration.default !== undefined) inputs[name] = declaration.default;
-      else if (declaration.required) problems.push({ field: name, message: `the input ${name} (${typeName(declaration.type)}) is required` });
+      else if (declaration.required)
+        problems.push({ field: name, message: `the input ${name} (${typeName(declaration.type)}) is required` });
       continue;
     }
     const read = readInput(value, declaration.type);
@@ -36,7 +40,10 @@ export function resolveInputs(
     else problems.push({ field: name, message: `the input ${name} ${read.message}` });
   }
   if (problems.length === 0 && JSON.stringify(inputs).length > inputLimits.totalCharacters) {
-    problems.push({ field: '', message: `the inputs have more than ${inputLimits.totalCharacters} characters as JSON` });
+    problems.push({
+      field: '',
+      message: `the inputs have more than ${inputLimits.totalCharacters} characters as JSON`,
+    });
   }
   return problems.length > 0 ? { ok: false, problems } : { ok: true, inputs };
 }
@@ -47,7 +54,10 @@ export function inputMistake(value: Json, type: InputDeclaration['type']): strin
   return mistake ?? sizeMistake(value);
 }
 
-function readInput(value: unknown, type: InputDeclaration['type']): { ok: true; value: Json } | { ok: false; message: string } {
+function readInput(
+  value: unknown,
+  type: InputDeclaration['type'],
+): { ok: true; value: Json } | { ok: false; message: string } {
   const read = typeof value === 'string' && type !== 'string' ? readText(value, type) : value;
   const mistake = typeMistake(read, type) ?? sizeMistake(read);
   return mistake === null ? { ok: true, value: read as Json } : { ok: false, message: mistake };
@@ -78,9 +88,13 @@ function typeMistake(value: unknown, type: InputDeclaration['type']): string | n
 
 function sizeMistake(value: unknown, depth = 0): string | null {
   if (depth > inputLimits.depth) return `is nested more than ${inputLimits.depth} deep`;
-  if (typeof value === 'string') return value.length > inputLimits.textCharacters ? `holds a text of more than ${inputLimits.textCharacters} characters` : null;
+  if (typeof value === 'string')
+    return value.length > inputLimits.textCharacters
+      ? `holds a text of more than ${inputLimits.textCharacters} characters`
+      : null;
   if (typeof value === 'number' && !Number.isFinite(value)) return 'holds a number that JSON cannot carry';
-  if (typeof value === 'bigint' || typeof value === 'function' || typeof value === 'symbol' || value === undefined) return 'holds a value that JSON cannot carry';
+  if (typeof value === 'bigint' || typeof value === 'function' || typeof value === 'symbol' || value === undefined)
+    return 'holds a value that JSON cannot carry';
   if (typeof value !== 'object' || value === null) return null;
   const items = Object.values(value);
   if (items.length > inputLimits.elements) return `holds more than ${inputLimits.elements} elements`;
@@ -92,12 +106,24 @@ function sizeMistake(value: unknown, depth = 0): string | null {
 }
 
 function typeName(type: InputDeclaration['type']): string {
-  return { string: 'a text', integer: 'a whole number', number: 'a number', boolean: 'true or false', list: 'a list', map: 'a mapping' }[type];
+  return {
+    string: 'a text',
+    integer: 'a whole number',
+    number: 'a number',
+    boolean: 'true or false',
+    list: 'a list',
+    map: 'a mapping',
+  }[type];
 }
 
 function valueName(value: unknown): string {
   if (value === null) return 'null';
   if (Array.isArray(value)) return 'a list';
-  const names: Record<string, string> = { string: 'a text', number: 'a number', boolean: 'true or false', object: 'a mapping' };
+  const names: Record<string, string> = {
+    string: 'a text',
+    number: 'a number',
+    boolean: 'true or false',
+    object: 'a mapping',
+  };
   return names[typeof value] ?? `a ${typeof value}`;
 }

@@ -1,5 +1,5 @@
 import type { Json } from '../schema/plan.ts';
-import { parseExpression, referencesOf, baseEnvironment } from './cel.ts';
+import { baseEnvironment, parseExpression, referencesOf } from './cel.ts';
 import type { Report } from './report.ts';
 import type { Located } from './source.ts';
 import { parseTemplate } from './template.ts';
@@ -11,17 +11,29 @@ export function lintTransfer(input: Located, compiled: Record<string, Json>, rep
   const target = input.entries?.get('to')?.value;
   if (!from || !to || !target) return;
   if (from.glob !== undefined && to.path !== undefined && !to.path.endsWith('/') && !to.path.endsWith('}}')) {
-    report.add('TARGET_NOT_FOLDER', target.range, 'a glob can match many files: its target must be a folder, a path that ends in /', `write ${to.path}/`);
+    report.add(
+      'TARGET_NOT_FOLDER',
+      target.range,
+      'a glob can match many files: its target must be a folder, a path that ends in /',
+      `write ${to.path}/`,
+    );
   }
   const staysAtSource = !input.entries?.has('then');
   const once = compiled.once ?? 'target';
   if (staysAtSource && once !== 'version' && to.path !== undefined && namesRun(to.path)) {
-    report.add('SENT_AGAIN_EVERY_RUN', target.range, 'the source stays and the target path differs with each run: every run will send every file again', 'say `once: version`, or dispose of the source with `then`');
+    report.add(
+      'SENT_AGAIN_EVERY_RUN',
+      target.range,
+      'the source stays and the target path differs with each run: every run will send every file again',
+      'say `once: version`, or dispose of the source with `then`',
+    );
   }
 }
 
 function asLocation(value: Json | undefined): { path?: string; glob?: string } | null {
-  return value !== null && typeof value === 'object' && !Array.isArray(value) ? (value as { path?: string; glob?: string }) : null;
+  return value !== null && typeof value === 'object' && !Array.isArray(value)
+    ? (value as { path?: string; glob?: string })
+    : null;
 }
 
 function namesRun(template: string): boolean {
@@ -29,6 +41,8 @@ function namesRun(template: string): boolean {
     if (part.kind === 'text') return false;
     const parsed = parseExpression(baseEnvironment, part.text);
     if (parsed.run === null) return false;
-    return referencesOf(parsed.run.ast).some(({ segments }) => segments[0]!.name === 'run' && segments[1]?.name !== 'pipeline');
+    return referencesOf(parsed.run.ast).some(
+      ({ segments }) => segments[0]!.name === 'run' && segments[1]?.name !== 'pipeline',
+    );
   });
 }

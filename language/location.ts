@@ -40,10 +40,16 @@ export function normaliseGlob(glob: string): string {
   if (/[\u0000-\u001f\u007f]/.test(glob)) throw invalidLocation('the glob holds a control character');
   if (!glob.isWellFormed()) throw invalidLocation('the glob is not valid Unicode');
   if (/(^|[/{,])\.{1,2}([/},]|$)/.test(glob)) {
-    throw invalidLocation(`the glob ${JSON.stringify(glob)} holds a "." or ".." segment; it cannot leave the endpoint's root`);
+    throw invalidLocation(
+      `the glob ${JSON.stringify(glob)} holds a "." or ".." segment; it cannot leave the endpoint's root`,
+    );
   }
-  const normal = `/${glob.split('/').filter((segment) => segment !== '').join('/')}`;
-  if (glob.endsWith('/')) throw invalidLocation(`the glob ${JSON.stringify(glob)} names a folder; add a pattern for its files`);
+  const normal = `/${glob
+    .split('/')
+    .filter((segment) => segment !== '')
+    .join('/')}`;
+  if (glob.endsWith('/'))
+    throw invalidLocation(`the glob ${JSON.stringify(glob)} names a folder; add a pattern for its files`);
   compileGlob(normal);
   return normal;
 }
@@ -65,14 +71,17 @@ export function globMatcher(globs: string[]): (path: string) => boolean {
 function readLocation(value: Json): { alias: string; path: string | null; glob: string | null } {
   if (typeof value === 'string') {
     const parts = splitLocation(value);
-    if (!parts) throw invalidLocation(`${JSON.stringify(value.slice(0, 300))} does not begin with the alias of an endpoint`);
+    if (!parts)
+      throw invalidLocation(`${JSON.stringify(value.slice(0, 300))} does not begin with the alias of an endpoint`);
     const isGlob = hasGlobSigns(parts.rest);
     return { alias: parts.alias, path: isGlob ? null : parts.rest, glob: isGlob ? parts.rest : null };
   }
   if (value !== null && typeof value === 'object' && !Array.isArray(value)) {
     const { endpoint, path, glob } = value;
-    if (typeof endpoint === 'string' && typeof path === 'string' && glob === undefined) return { alias: endpoint, path, glob: null };
-    if (typeof endpoint === 'string' && typeof glob === 'string' && path === undefined) return { alias: endpoint, path: null, glob };
+    if (typeof endpoint === 'string' && typeof path === 'string' && glob === undefined)
+      return { alias: endpoint, path, glob: null };
+    if (typeof endpoint === 'string' && typeof glob === 'string' && path === undefined)
+      return { alias: endpoint, path: null, glob };
   }
   throw invalidLocation('a location is alias:/path, or { endpoint, path } or { endpoint, glob }');
 }

@@ -29,7 +29,13 @@ export function checkLocation(location: Located, accepts: 'file' | 'files' | 'ta
   checkAlias(alias.name, alias.range, context);
   if (kind === 'glob' && accepts !== 'files') {
     const message = accepts === 'target' ? 'a target cannot be a glob' : 'this takes one file, not a glob';
-    context.report.add('GLOB_NOT_ALLOWED', place.range, message, typeof location.value === 'string' ? 'when the signs are part of the name, write { endpoint, path }' : undefined);
+    context.report.add(
+      'GLOB_NOT_ALLOWED',
+      place.range,
+      message,
+      typeof location.value === 'string' ? 'when the signs are part of the name, write { endpoint, path }' : undefined,
+    );
+    return location.value;
   }
   const text = checkPlace(place, kind, accepts, context);
   return { endpoint: alias.name, [kind]: text };
@@ -53,8 +59,19 @@ function fromText(location: Located, context: LocationContext): LocationParts | 
   const compiled = checkTemplate(location, context.scope, context.report).text;
   const parts = splitLocation(source);
   if (!parts) {
-    if (hasExpression(source)) context.report.add('EXPRESSION_NOT_ALLOWED', location.range, 'the alias of an endpoint must be written out: alias:/path');
-    else context.report.add('INVALID_LOCATION', location.range, 'a location begins with the alias of an endpoint: alias:/path', aliasHint(context));
+    if (hasExpression(source))
+      context.report.add(
+        'EXPRESSION_NOT_ALLOWED',
+        location.range,
+        'the alias of an endpoint must be written out: alias:/path',
+      );
+    else
+      context.report.add(
+        'INVALID_LOCATION',
+        location.range,
+        'a location begins with the alias of an endpoint: alias:/path',
+        aliasHint(context),
+      );
     return null;
   }
   const at = parts.alias.length;
@@ -83,9 +100,17 @@ function fromMapping(location: Located, context: LocationContext): LocationParts
   }
   const { type, text } = checkTemplate(place, context.scope, context.report);
   if (type !== 'text' && type !== 'any') {
-    context.report.add('TYPE_MISMATCH', place.range, `a ${kind} is a text, but the expression gives ${typeWords(type)}`);
+    context.report.add(
+      'TYPE_MISMATCH',
+      place.range,
+      `a ${kind} is a text, but the expression gives ${typeWords(type)}`,
+    );
   }
-  return { alias: { name: endpoint.value, range: endpoint.range }, kind, place: { source: place.value, compiled: text, range: place.range } };
+  return {
+    alias: { name: endpoint.value, range: endpoint.range },
+    kind,
+    place: { source: place.value, compiled: text, range: place.range },
+  };
 }
 
 function checkAlias(name: string, range: SourceRange, context: LocationContext): void {
@@ -94,12 +119,24 @@ function checkAlias(name: string, range: SourceRange, context: LocationContext):
     return;
   }
   const byEndpoint = Object.entries(context.aliases).find(([, endpoint]) => endpoint === name)?.[0];
-  const suggestion = byEndpoint ? `use its alias: ${byEndpoint}` : (didYouMean(name, Object.keys(context.aliases)) ?? aliasHint(context));
-  context.report.add('UNKNOWN_ENDPOINT_ALIAS', range, `there is no endpoint alias "${name}" under \`endpoints:\``, suggestion);
+  const suggestion = byEndpoint
+    ? `use its alias: ${byEndpoint}`
+    : (didYouMean(name, Object.keys(context.aliases)) ?? aliasHint(context));
+  context.report.add(
+    'UNKNOWN_ENDPOINT_ALIAS',
+    range,
+    `there is no endpoint alias "${name}" under \`endpoints:\``,
+    suggestion,
+  );
 }
 
 /** Normalises what is written out; a place with expressions is looked at as if each were a name, and kept as written. */
-function checkPlace(place: Place, kind: 'path' | 'glob', accepts: 'file' | 'files' | 'target', { report }: LocationContext): string {
+function checkPlace(
+  place: Place,
+  kind: 'path' | 'glob',
+  accepts: 'file' | 'files' | 'target',
+  { report }: LocationContext,
+): string {
   const sample = withoutExpressions(place.source);
   const isFixed = sample === place.source;
   try {
@@ -108,7 +145,11 @@ function checkPlace(place: Place, kind: 'path' | 'glob', accepts: 'file' | 'file
       report.add('INVALID_LOCATION', place.range, 'this names a folder; name a file, or a glob such as /out/*');
     }
     if (kind === 'glob' && isFixed && /^\/(\*+\/)*\*+$/.test(normal)) {
-      report.add('GLOB_MATCHES_EVERYTHING', place.range, `the glob ${normal} matches ${normal.includes('**') ? 'every file of the endpoint' : 'every file of the root folder'}`);
+      report.add(
+        'GLOB_MATCHES_EVERYTHING',
+        place.range,
+        `the glob ${normal} matches ${normal.includes('**') ? 'every file of the endpoint' : 'every file of the root folder'}`,
+      );
     }
     return isFixed ? normal : place.compiled;
   } catch (error) {
@@ -120,5 +161,7 @@ function checkPlace(place: Place, kind: 'path' | 'glob', accepts: 'file' | 'file
 
 function aliasHint(context: LocationContext): string | undefined {
   const names = Object.keys(context.aliases);
-  return names.length === 0 ? 'declare it: `endpoints: { alias: endpoint-name }`' : `known aliases: ${names.slice(0, 8).join(', ')}`;
+  return names.length === 0
+    ? 'declare it: `endpoints: { alias: endpoint-name }`'
+    : `known aliases: ${names.slice(0, 8).join(', ')}`;
 }

@@ -53,7 +53,8 @@ export function createReport(file: string, lines: LineCounter): Report {
       hidden.push(range);
     },
     add(code, range, message, suggestion) {
-      if (diagnostics.length > maxDiagnostics || hidden.some(([start, end]) => start <= range[0] && range[1] <= end)) return;
+      if (diagnostics.length > maxDiagnostics || hidden.some(([start, end]) => start <= range[0] && range[1] <= end))
+        return;
       const key = `${code} ${range[0]} ${message}`;
       if (seen.has(key)) return;
       seen.add(key);

@@ -1,7 +1,7 @@
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import type { TSchema } from 'typebox';
-import { didYouMean } from './expressions.ts';
 import type { DiagnosticCode } from './codes.ts';
+import { didYouMean } from './expressions.ts';
 import type { Report, SourceRange } from './report.ts';
 import type { Located } from './source.ts';
 
@@ -15,11 +15,19 @@ export interface SchemaCheckOptions {
 }
 
 /** Checks a value against a schema and reports every mistake in plain words at its place. Gives whether there was none. */
-export function checkSchema(located: Located, schema: TSchema, report: Report, options: SchemaCheckOptions = {}): boolean {
+export function checkSchema(
+  located: Located,
+  schema: TSchema,
+  report: Report,
+  options: SchemaCheckOptions = {},
+): boolean {
   const validate = compile(schema);
   if (validate(located.value)) return true;
   const errors = withoutLosingBranches(validate.errors ?? [], options.expressions ?? new Set());
-  for (const error of errors) describe(error, located, report, options);
+  for (const error of errors) {
+    const { code, range, message, suggestion } = describe(error, located, options);
+    report.add(code, range, message, suggestion);
+  }
   return errors.length === 0;
 }
 
@@ -59,21 +67,31 @@ function compile(schema: TSchema): ValidateFunction {
  */
 function withoutLosingBranches(all: readonly ErrorObject[], expressions: ReadonlySet<string>): ErrorObject[] {
   let errors = all.filter((error) => !expressions.has(error.instancePath));
-  const unions = all.filter((error) => error.keyword === 'anyOf').sort((left, right) => right.schemaPath.length - left.schemaPath.length);
+  const unions = all
+    .filter((error) => error.keyword === 'anyOf')
+    .sort((left, right) => right.schemaPath.length - left.schemaPath.length);
   for (const union of unions) {
     if (expressions.has(union.instancePath)) continue;
     const branches = union.schema as readonly TSchema[];
-    const belongs = (error: ErrorObject, index: number) => error.schemaPath.startsWith(`${union.schemaPath}/${index}/`) && error.instancePath.startsWith(union.instancePath);
+    const belongs = (error: ErrorObject, index: number) =>
+      error.schemaPath.startsWith(`${union.schemaPath}/${index}/`) && error.instancePath.startsWith(union.instancePath);
     const ofBranch = branches.map((_, index) => errors.filter((error) => belongs(error, index)));
     errors = errors.filter((error) => error !== union && !branches.some((_, index) => belongs(error, index)));
     if (ofBranch.some((branch) => branch.length === 0)) continue;
     const isObject = typeof union.data === 'object' && union.data !== null && !Array.isArray(union.data);
-    const candidates = branches.map((branch, index) => ({ branch, errors: ofBranch[index]! })).filter(({ branch }) => isObject && (branch as { type?: string }).type === 'object');
-    const cost = (list: readonly ErrorObject[]) => list.reduce((sum, error) => sum + (error.keyword === 'additionalProperties' ? 2 : 1), 0);
+    const candidates = branches
+      .map((branch, index) => ({ branch, errors: ofBranch[index]! }))
+      .filter(({ branch }) => isObject && (branch as { type?: string }).type === 'object');
+    const cost = (list: readonly ErrorObject[]) =>
+      list.reduce((sum, error) => sum + (error.keyword === 'additionalProperties' ? 2 : 1), 0);
     candidates.sort((left, right) => cost(left.errors) - cost(right.errors));
-    if (candidates.length > 0) errors.push(...candidates[0]!.errors);
+    const meant = candidates.find(({ branch }) => resembles(union.data as object, branch));
+    if (meant) errors.push(...meant.errors);
+    else if (candidates.length > 0) errors.push(union);
     else {
-      const ofType = ofBranch.find((branch) => branch.length > 0 && branch.every((error) => error.keyword !== 'type' && error.keyword !== 'const'));
+      const ofType = ofBranch.find(
+        (branch) => branch.length > 0 && branch.every((error) => error.keyword !== 'type' && error.keyword !== 'const'),
+      );
       if (ofType) errors.push(...ofType);
       else errors.push(union);
     }
@@ -81,44 +99,61 @@ function withoutLosingBranches(all: readonly ErrorObject[], expressions: Readonl
   return errors;
 }
 
-function describe(error: ErrorObject, root: Located, report: Report, options: SchemaCheckOptions): void {
+/** Whether a mapping has a key of that shape, or one that is spelt nearly so. */
+function resembles(data: object, branch: TSchema): boolean {
+  const known = Object.keys((branch as { properties?: object }).properties ?? {});
+  return Object.keys(data).some((key) => known.includes(key) || didYouMean(key, known) !== undefined);
+}
+
+interface Finding {
+  code: DiagnosticCode;
+  range: SourceRange;
+  message: string;
+  suggestion?: string | undefined;
+}
+
+function describe(error: ErrorObject, root: Located, options: SchemaCheckOptions): Finding {
   const { value, key } = locate(root, error.instancePath);
   const params = error.params as Record<string, unknown>;
   const name = label(error.instancePath);
-  if (error.keyword === 'additionalProperties') return describeUnknownKey(error, value, report, options);
+  if (error.keyword === 'additionalProperties') return describeUnknownKey(error, value, options);
   if (error.keyword === 'required') {
     const missing = String(params.missingProperty);
-    const at = error.instancePath === '' ? firstKey(value) : (key ?? value.range);
-    const of = name === '' ? '' : ` under ${name}`;
-    return report.add(missing === 'apiVersion' ? 'UNKNOWN_VERSION' : 'MISSING_KEY', at, `the key "${missing}" is missing${of}`, missing === 'apiVersion' ? 'add `apiVersion: waybill/v1`' : undefined);
+    const range = error.instancePath === '' ? firstKey(value) : (key ?? value.range);
+    const message = `the key "${missing}" is missing${name === '' ? '' : ` under ${name}`}`;
+    if (missing !== 'apiVersion') return { code: 'MISSING_KEY', range, message };
+    return { code: 'UNKNOWN_VERSION', range, message, suggestion: 'add `apiVersion: waybill/v1`' };
   }
-  const subject = name === '' ? 'the document' : name;
   const code = name === 'apiVersion' ? 'UNKNOWN_VERSION' : isNameError(error) ? 'INVALID_NAME' : 'INVALID_VALUE';
   const { message, suggestion } = words(error, params);
-  report.add(code, value.range, `${subject} ${message}`, suggestion);
+  return { code, range: value.range, message: `${name === '' ? 'the document' : name} ${message}`, suggestion };
 }
 
-function describeUnknownKey(error: ErrorObject, value: Located, report: Report, options: SchemaCheckOptions): void {
+function describeUnknownKey(error: ErrorObject, value: Located, options: SchemaCheckOptions): Finding {
   const unknown = String((error.params as { additionalProperty: string }).additionalProperty);
-  const at = value.entries?.get(unknown)?.key ?? value.range;
-  const place = label(error.instancePath);
+  const range = value.entries?.get(unknown)?.key ?? value.range;
   const special = options.explainUnknownKey?.(unknown, error.instancePath);
-  if (special) return report.add(special.code, at, special.message);
+  if (special) return { ...special, range };
   if (error.instancePath === '' && options.unavailable?.includes(unknown)) {
-    return report.add('NOT_AVAILABLE', at, `"${unknown}" is not available in this version of Waybill`);
+    return { code: 'NOT_AVAILABLE', range, message: `"${unknown}" is not available in this version of Waybill` };
   }
   const parent = error.parentSchema as { properties?: object; patternProperties?: object } | undefined;
   if (parent?.patternProperties) {
     const pattern = Object.keys(parent.patternProperties)[0]!;
-    return report.add('INVALID_NAME', at, `the name "${clip(unknown)}" must match ${pattern}`);
+    return { code: 'INVALID_NAME', range, message: `the name "${clip(unknown)}" ${patternWords(pattern)}` };
   }
   const known = Object.keys(parent?.properties ?? {});
   const free = known.filter((candidate) => !value.entries?.has(candidate));
+  const place = label(error.instancePath);
   const list = known.length <= 8 && known.length > 0 ? `; known are ${known.join(', ')}` : '';
-  report.add('UNKNOWN_KEY', at, `unknown key "${clip(unknown)}"${place === '' ? '' : ` under ${place}`}${list}`, didYouMean(unknown, free));
+  const message = `unknown key "${clip(unknown)}"${place === '' ? '' : ` under ${place}`}${list}`;
+  return { code: 'UNKNOWN_KEY', range, message, suggestion: didYouMean(unknown, free) };
 }
 
-function words(error: ErrorObject, params: Record<string, unknown>): { message: string; suggestion?: string | undefined } {
+function words(
+  error: ErrorObject,
+  params: Record<string, unknown>,
+): { message: string; suggestion?: string | undefined } {
   switch (error.keyword) {
     case 'type':
       return { message: `must be ${typeWords(String(params.type))}, not ${valueWords(error.data)}` };
@@ -157,27 +192,55 @@ function unionWords(error: ErrorObject): { message: string; suggestion?: string 
     const given = typeof error.data === 'string' ? didYouMean(error.data, literals) : undefined;
     return { message: `must be one of ${literals.join(', ')}`, suggestion: given };
   }
-  const shapes = branches.map((branch) => ('const' in branch ? JSON.stringify(branch.const) : branch.type === 'object' ? `{ ${Object.keys(branch.properties ?? {}).join(', ')} }` : typeWords(branch.type ?? '')));
-  return { message: `must be ${[...new Set(shapes)].join(' or ')}, not ${valueWords(error.data)}` };
+  const shapes = branches.map((branch) =>
+    'const' in branch
+      ? JSON.stringify(branch.const)
+      : branch.type === 'object'
+        ? `{ ${Object.keys(branch.properties ?? {}).join(', ')} }`
+        : typeWords(branch.type ?? ''),
+  );
+  const isMapping = valueWords(error.data) === 'a mapping';
+  return {
+    message: `must be ${[...new Set(shapes)].join(' or ')}${isMapping ? '' : `, not ${valueWords(error.data)}`}`,
+  };
 }
 
 /** Patterns that people meet often, in words. */
 function patternWords(pattern: string): string {
   if (pattern.includes('(ms|s|m|h|d)')) return 'must be a duration such as 30s, 5m, 2h or 7d';
-  if (pattern.startsWith('^[a-z][a-z0-9-]{2,62}$')) return 'must have 3 to 63 lower-case letters, digits and hyphens, and begin with a letter';
-  if (pattern.startsWith('^[a-z][A-Za-z0-9_]')) return 'must begin with a lower-case letter and hold only letters, digits and _ (a hyphen is a minus in an expression)';
+  if (pattern.startsWith('^[a-z][a-z0-9-]{2,62}$'))
+    return 'must have 3 to 63 lower-case letters, digits and hyphens, and begin with a letter';
+  if (pattern.startsWith('^[a-z][A-Za-z0-9_]'))
+    return 'must begin with a lower-case letter and hold only letters, digits and _ (a hyphen is a minus in an expression)';
   if (pattern.endsWith('%$')) return 'must be a percentage such as 20%';
-  if (pattern.includes('(\\.[a-z][a-z0-9-]*)+$')) return 'must be an event name such as orders.received: lower-case words joined by dots';
+  if (pattern.includes('(\\.[a-z][a-z0-9-]*)+$'))
+    return 'must be an event name such as orders.received: lower-case words joined by dots';
+  if (pattern.startsWith('^[A-Za-z_][A-Za-z0-9_-]'))
+    return 'must begin with a letter and hold only letters, digits, _ and -';
+  if (pattern.startsWith('^[a-z][a-z0-9-]{0,62}$'))
+    return 'must begin with a lower-case letter and hold only lower-case letters, digits and hyphens';
   if (pattern.startsWith('^(\\*|')) return 'must be an event name or a family, such as run.failed or orders.*';
   return `must match ${pattern}`;
 }
 
 function isNameError(error: ErrorObject): boolean {
-  return error.keyword === 'pattern' && /\/(id|as|pipeline|endpoint|webhook)$|^\/endpoints\//.test(error.instancePath) && !error.instancePath.startsWith('/session');
+  return (
+    error.keyword === 'pattern' &&
+    /\/(id|as|pipeline|endpoint|webhook)$|^\/endpoints\//.test(error.instancePath) &&
+    !error.instancePath.startsWith('/session')
+  );
 }
 
 function typeWords(type: string): string {
-  const words: Record<string, string> = { string: 'a text', integer: 'a whole number', number: 'a number', boolean: 'true or false', array: 'a list', object: 'a mapping', null: 'empty' };
+  const words: Record<string, string> = {
+    string: 'a text',
+    integer: 'a whole number',
+    number: 'a number',
+    boolean: 'true or false',
+    array: 'a list',
+    object: 'a mapping',
+    null: 'empty',
+  };
   return words[type] ?? type;
 }
 
@@ -189,8 +252,16 @@ function valueWords(value: unknown): string {
 
 /** `steps[2].with.from` of `/steps/2/with/from`. */
 function label(pointer: string): string {
-  const parts = pointer.split('/').slice(1).map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'));
-  return clip(parts.reduce((text, part) => (/^\d+$/.test(part) ? `${text}[${part}]` : text === '' ? part : `${text}.${part}`), ''));
+  const parts = pointer
+    .split('/')
+    .slice(1)
+    .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'));
+  return clip(
+    parts.reduce(
+      (text, part) => (/^\d+$/.test(part) ? `${text}[${part}]` : text === '' ? part : `${text}.${part}`),
+      '',
+    ),
+  );
 }
 
 function clip(text: string): string {

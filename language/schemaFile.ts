@@ -16,7 +16,8 @@ export function printSchemaFile(connectors: readonly ConnectorDefinitionLike[]):
 type JsonSchema = { [keyword: string]: unknown };
 
 export function buildSchemaFile(connectors: readonly ConnectorDefinitionLike[]): JsonSchema {
-  const blocks = (description: string) => ({ type: 'array', minItems: 1, description, items: { $ref: '#/definitions/block' } }) as unknown as TSchema;
+  const blocks = (description: string) =>
+    ({ type: 'array', minItems: 1, description, items: { $ref: '#/definitions/block' } }) as unknown as TSchema;
   const schemas = pipelineSchemas(blocks);
   return {
     $schema: 'http://json-schema.org/draft-07/schema#',
@@ -37,9 +38,16 @@ export function buildSchemaFile(connectors: readonly ConnectorDefinitionLike[]):
       action: actionSchema(plain(schemas.action)),
       forEach: plain(schemas.forEach),
       group: plain(schemas.group),
-      ...Object.fromEntries(actions.map((action) => [action.use, { description: action.summary, ...withExpressions(plain(action.input)) }])),
+      ...Object.fromEntries(
+        actions.map((action) => [action.use, { description: action.summary, ...withExpressions(plain(action.input)) }]),
+      ),
       endpoint: endpointSchema(plain(EndpointDocument), connectors),
-      ...Object.fromEntries(connectors.map((connector) => [`connector-${connector.kind}`, { description: connector.summary, ...plain(connector.config) }])),
+      ...Object.fromEntries(
+        connectors.map((connector) => [
+          `connector-${connector.kind}`,
+          { description: connector.summary, ...plain(connector.config) },
+        ]),
+      ),
       webhook: plain(WebhookDocument),
     },
   };
@@ -61,7 +69,10 @@ function actionSchema(schema: JsonSchema): JsonSchema {
     properties: { ...properties, use: { ...properties.use, enum: actions.map((action) => action.use) } },
     allOf: actions.map((action) => ({
       if: { properties: { use: { const: action.use } }, required: ['use'] },
-      then: { properties: { with: { $ref: `#/definitions/${action.use}` } }, ...(requiredInput(action.input) ? { required: ['with'] } : {}) },
+      then: {
+        properties: { with: { $ref: `#/definitions/${action.use}` } },
+        ...(requiredInput(action.input) ? { required: ['with'] } : {}),
+      },
     })),
   };
 }
@@ -70,7 +81,13 @@ function endpointSchema(schema: JsonSchema, connectors: readonly ConnectorDefini
   const properties = schema.properties as Record<string, JsonSchema>;
   return {
     ...schema,
-    properties: { ...properties, connector: { ...properties.connector, ...(connectors.length > 0 ? { enum: connectors.map((connector) => connector.kind) } : {}) } },
+    properties: {
+      ...properties,
+      connector: {
+        ...properties.connector,
+        ...(connectors.length > 0 ? { enum: connectors.map((connector) => connector.kind) } : {}),
+      },
+    },
     allOf: connectors.map((connector) => ({
       if: { properties: { connector: { const: connector.kind } }, required: ['connector'] },
       then: {
@@ -92,7 +109,12 @@ const expressionText = { type: 'string', pattern: '\\$\\{\\{' };
 /** Lets an expression stand for every value that is more than a plain text. */
 function withExpressions(schema: JsonSchema): JsonSchema {
   if (schema.type === 'object' && schema.properties) {
-    const properties = Object.fromEntries(Object.entries(schema.properties as Record<string, JsonSchema>).map(([name, property]) => [name, valueSchema(property)]));
+    const properties = Object.fromEntries(
+      Object.entries(schema.properties as Record<string, JsonSchema>).map(([name, property]) => [
+        name,
+        valueSchema(property),
+      ]),
+    );
     return { ...schema, properties };
   }
   if (Array.isArray(schema.anyOf)) return { ...schema, anyOf: (schema.anyOf as JsonSchema[]).map(withExpressions) };
@@ -104,7 +126,11 @@ function valueSchema(schema: JsonSchema): JsonSchema {
   const isPlainText = inner.type === 'string' && !inner.pattern && !inner.const;
   if (isPlainText || inner.pattern) return inner;
   const { description, default: fallback, ...rest } = inner;
-  return { ...(description ? { description } : {}), ...(fallback === undefined ? {} : { default: fallback }), anyOf: [rest, expressionText] };
+  return {
+    ...(description ? { description } : {}),
+    ...(fallback === undefined ? {} : { default: fallback }),
+    anyOf: [rest, expressionText],
+  };
 }
 
 /** A schema as plain JSON, without the marks (`x-...`) that only the checker reads. */

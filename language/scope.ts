@@ -12,9 +12,21 @@ export interface ScopeFields {
 export const fileSetType: ScopeFields = { count: 'int', bytes: 'int' };
 
 /** One row of a file set; `modified` may be null. */
-export const fileFactType: ScopeFields = { endpoint: 'string', path: 'string', name: 'string', size: 'int', modified: 'dyn' };
+export const fileFactType: ScopeFields = {
+  endpoint: 'string',
+  path: 'string',
+  name: 'string',
+  size: 'int',
+  modified: 'dyn',
+};
 
-export const runType: ScopeFields = { id: 'string', pipeline: 'string', version: 'string', date: 'string', startedAt: 'string' };
+export const runType: ScopeFields = {
+  id: 'string',
+  pipeline: 'string',
+  version: 'string',
+  date: 'string',
+  startedAt: 'string',
+};
 
 /** `run` in `finally`: how the run ended is known there. */
 export const finishedRunType: ScopeFields = { ...runType, status: 'string' };
@@ -23,7 +35,12 @@ export const finishedRunType: ScopeFields = { ...runType, status: 'string' };
 export const errorType: ScopeFields = { kind: 'string', message: 'string', step: 'dyn', endpoint: 'dyn', path: 'dyn' };
 
 /** `steps.<id>` of a loop. */
-export const loopOutputType: ScopeFields = { count: 'int', succeeded: { count: 'int' }, failed: { count: 'int' }, bytes: 'int' };
+export const loopOutputType: ScopeFields = {
+  count: 'int',
+  succeeded: { count: 'int' },
+  failed: { count: 'int' },
+  bytes: 'int',
+};
 
 const inputTypes: Record<InputDeclaration['type'], PrimitiveType> = {
   string: 'string',
@@ -40,10 +57,22 @@ export function inputType(type: InputDeclaration['type']): PrimitiveType {
 
 /** The type of what an action gives, from the schema in its manifest. */
 export function outputType(schema: TSchema): ScopeType {
-  const { type, properties, 'x-file-set': isFileSet } = schema as { type?: string; properties?: Record<string, TSchema>; 'x-file-set'?: boolean };
+  const {
+    type,
+    properties,
+    'x-file-set': isFileSet,
+  } = schema as { type?: string; properties?: Record<string, TSchema>; 'x-file-set'?: boolean };
   if (isFileSet) return fileSetType;
-  if (type === 'object' && properties) return Object.fromEntries(Object.entries(properties).map(([name, field]) => [name, outputType(field)]));
-  const names: Record<string, PrimitiveType> = { string: 'string', integer: 'int', number: 'double', boolean: 'bool', array: 'list', object: 'map' };
+  if (type === 'object' && properties)
+    return Object.fromEntries(Object.entries(properties).map(([name, field]) => [name, outputType(field)]));
+  const names: Record<string, PrimitiveType> = {
+    string: 'string',
+    integer: 'int',
+    number: 'double',
+    boolean: 'bool',
+    array: 'list',
+    object: 'map',
+  };
   return (type !== undefined && names[type]) || 'dyn';
 }
 

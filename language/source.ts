@@ -1,4 +1,18 @@
-import { CST, type Document, isAlias, isMap, isPair, isScalar, isSeq, Lexer, LineCounter, type Node, parseAllDocuments, type Scalar, type YAMLError } from 'yaml';
+import {
+  CST,
+  type Document,
+  isAlias,
+  isMap,
+  isPair,
+  isScalar,
+  isSeq,
+  Lexer,
+  LineCounter,
+  type Node,
+  parseAllDocuments,
+  type Scalar,
+  type YAMLError,
+} from 'yaml';
 import type { Json } from '../schema/plan.ts';
 import { createReport, type Report, type SourceRange } from './report.ts';
 import { sourceOffsets } from './sourceOffsets.ts';
@@ -20,6 +34,8 @@ export interface SourceDocument {
   range: SourceRange;
   /** Whether its YAML was read without error. */
   sound: boolean;
+  /** Whether all of it was read; what has too many values is not looked at further. */
+  complete: boolean;
 }
 
 export interface ParsedSource {
@@ -28,7 +44,13 @@ export interface ParsedSource {
 }
 
 /** What a file may hold. They keep every check far below a second, whatever the bytes are. */
-export const sourceLimits = { characters: 1_048_576, tokens: 100_000, depth: 64, values: 50_000, documents: 500 } as const;
+export const sourceLimits = {
+  characters: 1_048_576,
+  tokens: 100_000,
+  depth: 64,
+  values: 50_000,
+  documents: 500,
+} as const;
 
 /** Reads YAML 1.2 (core schema) with positions. Reports mistakes instead of throwing. */
 export function parseSource(file: string, text: string): ParsedSource {
@@ -48,14 +70,23 @@ export function parseSource(file: string, text: string): ParsedSource {
     if (isEmpty) continue;
     reportSyntax(report, document.errors);
     const [start, , end] = document.range;
-    const root = new Reader(masked, report).read(document.contents, 0);
-    documents.push({ root, text: text.slice(start, end), range: [start, end], sound: document.errors.length === 0 && masked === text });
+    const reader = new Reader(masked, report);
+    const root = reader.read(document.contents, 0);
+    const sound = document.errors.length === 0 && masked === text;
+    documents.push({ root, text: text.slice(start, end), range: [start, end], sound, complete: !reader.exhausted });
   }
   return { documents, report };
 }
 
 function parse(text: string): Document.Parsed[] {
-  const documents = parseAllDocuments(text, { version: '1.2', schema: 'core', uniqueKeys: false, strict: true, prettyErrors: false, logLevel: 'silent' });
+  const documents = parseAllDocuments(text, {
+    version: '1.2',
+    schema: 'core',
+    uniqueKeys: false,
+    strict: true,
+    prettyErrors: false,
+    logLevel: 'silent',
+  });
   return Array.isArray(documents) ? (documents as Document.Parsed[]) : [];
 }
 
@@ -70,7 +101,8 @@ function lineStarts(text: string): number[] {
  * the whole process (the engine's regular expression compiler gives up there without an exception).
  */
 function tooMuch(text: string): { code: 'FILE_TOO_LARGE' | 'TOO_DEEP'; message: string; offset: number } | null {
-  if (text.length > sourceLimits.characters) return { code: 'FILE_TOO_LARGE', message: 'the file is larger than 1 MiB', offset: 0 };
+  if (text.length > sourceLimits.characters)
+    return { code: 'FILE_TOO_LARGE', message: 'the file is larger than 1 MiB', offset: 0 };
   let offset = 0;
   let tokens = 0;
   let documents = 0;
@@ -83,7 +115,8 @@ function tooMuch(text: string): { code: 'FILE_TOO_LARGE' | 'TOO_DEEP'; message: 
     // The lexer announces a plain scalar by a token of its own; the next one is its text, whatever it looks like.
     const type: string | null = scalarNext ? 'scalar-text' : CST.tokenType(token);
     scalarNext = type === 'scalar';
-    if (++tokens > sourceLimits.tokens) return { code: 'FILE_TOO_LARGE', message: 'the file has too many parts', offset };
+    if (++tokens > sourceLimits.tokens)
+      return { code: 'FILE_TOO_LARGE', message: 'the file has too many parts', offset };
     if (type === 'doc-start' && ++documents > sourceLimits.documents) {
       return { code: 'FILE_TOO_LARGE', message: `the file has more than ${sourceLimits.documents} documents`, offset };
     }
@@ -100,8 +133,10 @@ function tooMuch(text: string): { code: 'FILE_TOO_LARGE' | 'TOO_DEEP'; message: 
     }
     if (type === 'flow-map-start' || type === 'flow-seq-start') flow++;
     else if (type === 'flow-map-end' || type === 'flow-seq-end') flow = Math.max(0, flow - 1);
-    else if (flow === 0 && (type === 'seq-item-ind' || type === 'explicit-key-ind' || type === 'map-value-ind')) inLine++;
-    if (flow + inLine + indents.length > sourceLimits.depth) return { code: 'TOO_DEEP', message: `values are nested more than ${sourceLimits.depth} deep`, offset };
+    else if (flow === 0 && (type === 'seq-item-ind' || type === 'explicit-key-ind' || type === 'map-value-ind'))
+      inLine++;
+    if (flow + inLine + indents.length > sourceLimits.depth)
+      return { code: 'TOO_DEEP', message: `values are nested more than ${sourceLimits.depth} deep`, offset };
     if (type !== 'doc-mode' && type !== 'flow-error-end' && type !== 'scalar') offset += token.length;
   }
   return null;
@@ -137,7 +172,12 @@ function maskLine(text: string, at: number, report: Report): string {
     if (isQuoted(line.slice(0, match.index))) continue;
     const range: SourceRange = [lineStart + match.index, lineStart + match.index + match[0].length];
     const quote = match[0].includes('"') ? "'" : '"';
-    report.add('EXPRESSION_NOT_QUOTED', range, 'YAML cannot read an expression that is not quoted', `write ${quote}${match[0]}${quote}`);
+    report.add(
+      'EXPRESSION_NOT_QUOTED',
+      range,
+      'YAML cannot read an expression that is not quoted',
+      `write ${quote}${match[0]}${quote}`,
+    );
     report.hide(range);
     masked = masked.slice(0, range[0]) + 'x'.repeat(match[0].length) + masked.slice(range[1]);
   }
@@ -179,7 +219,7 @@ class Reader {
   private readonly report: Report;
   private readonly anchors = new Map<string, Located>();
   private values = 0;
-  private exhausted = false;
+  exhausted = false;
 
   constructor(text: string, report: Report) {
     this.text = text;
@@ -189,7 +229,14 @@ class Reader {
   read(node: Node | null | undefined, depth: number, fallback: SourceRange = [0, 0]): Located {
     const range = rangeOf(node, fallback);
     if (++this.values > sourceLimits.values || depth > sourceLimits.depth) {
-      if (!this.exhausted) this.report.add(depth > sourceLimits.depth ? 'TOO_DEEP' : 'FILE_TOO_LARGE', range, depth > sourceLimits.depth ? `values are nested more than ${sourceLimits.depth} deep` : 'the file has too many values');
+      if (!this.exhausted)
+        this.report.add(
+          depth > sourceLimits.depth ? 'TOO_DEEP' : 'FILE_TOO_LARGE',
+          range,
+          depth > sourceLimits.depth
+            ? `values are nested more than ${sourceLimits.depth} deep`
+            : 'the file has too many values',
+        );
       this.exhausted = true;
       return { value: null, range };
     }
@@ -200,7 +247,8 @@ class Reader {
   }
 
   private readPlain(node: Node | null | undefined, depth: number, range: SourceRange): Located {
-    if (node?.tag && !node.tag.startsWith('tag:yaml.org,2002:')) this.report.add('UNSUPPORTED_YAML', range, `the tag ${node.tag.slice(0, 60)} is not part of the language`);
+    if (node?.tag && !node.tag.startsWith('tag:yaml.org,2002:'))
+      this.report.add('UNSUPPORTED_YAML', range, `the tag ${node.tag.slice(0, 60)} is not part of the language`);
     if (isMap(node)) return this.mapping(node.items, depth, range);
     if (isSeq(node)) {
       const items = node.items.map((item) => this.read(isPair(item) ? null : (item as Node), depth + 1, range));
@@ -225,7 +273,12 @@ class Reader {
     const value: Record<string, Json> = Object.create(null);
     for (const pair of items) {
       const key = rangeOf(pair.key as Node | null, range);
-      if (!isScalar(pair.key) || (typeof pair.key.value !== 'string' && typeof pair.key.value !== 'number' && typeof pair.key.value !== 'boolean')) {
+      if (
+        !isScalar(pair.key) ||
+        (typeof pair.key.value !== 'string' &&
+          typeof pair.key.value !== 'number' &&
+          typeof pair.key.value !== 'boolean')
+      ) {
         this.report.add('UNSUPPORTED_YAML', key, 'a key must be a plain text');
         continue;
       }

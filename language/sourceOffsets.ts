@@ -25,11 +25,11 @@ function align(text: string, node: Scalar, range: SourceRange): number[] {
   while (index < value.length && at < range[1]) {
     const character = value[index]!;
     if (node.type === 'QUOTE_DOUBLE' && text[at] === '\\') {
-      const escape = escapeLength(text, at);
-      if (escape.lineBreak) at = skipBlank(text, at + escape.length);
+      const sign = escapeLength(text, at);
+      if (sign.lineBreak) at = skipBlank(text, at + sign.length);
       else {
-        for (let unit = 0; unit < escape.units; unit++) offsets[index++] = at;
-        at += escape.length;
+        for (let unit = 0; unit < sign.units; unit++) offsets[index++] = at;
+        at += sign.length;
       }
     } else if (node.type === 'QUOTE_SINGLE' && text[at] === "'" && text[at + 1] === "'") {
       offsets[index++] = at;
@@ -82,7 +82,8 @@ function escapeLength(text: string, at: number): { length: number; units: number
   const sign = text[at + 1];
   if (sign === 'x') return { length: 4, units: 1, lineBreak: false };
   if (sign === 'u') return { length: 6, units: 1, lineBreak: false };
-  if (sign === 'U') return { length: 10, units: Number.parseInt(text.slice(at + 2, at + 10), 16) > 0xffff ? 2 : 1, lineBreak: false };
+  if (sign === 'U')
+    return { length: 10, units: Number.parseInt(text.slice(at + 2, at + 10), 16) > 0xffff ? 2 : 1, lineBreak: false };
   if (sign === '\n') return { length: 2, units: 0, lineBreak: true };
   if (sign === '\r') return { length: 3, units: 0, lineBreak: true };
   return { length: 2, units: 1, lineBreak: false };

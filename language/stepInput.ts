@@ -42,7 +42,7 @@ function expressionPointers(input: Located): Set<string> {
   const visit = (value: Located, pointer: string): void => {
     if (typeof value.value === 'string' && hasExpression(value.value)) pointers.add(pointer);
     for (const [name, entry] of value.entries ?? []) visit(entry.value, pointerTo(pointer, name));
-    value.items?.forEach((item, index) => visit(item, pointerTo(pointer, index)));
+    for (const [index, item] of (value.items ?? []).entries()) visit(item, pointerTo(pointer, index));
   };
   visit(input, '');
   return pointers;
@@ -54,14 +54,18 @@ function compileValue(value: Located, schema: InputSchema | undefined, context: 
   if (value.items) return value.items.map((item) => compileValue(item, schema?.items, context));
   if (!value.entries) return value.value;
   const shape = objectShape(schema, value);
-  const entries = [...value.entries].map(([name, entry]) => [name, compileValue(entry.value, shape?.properties?.[name], context)] as const);
+  const entries = [...value.entries].map(
+    ([name, entry]) => [name, compileValue(entry.value, shape?.properties?.[name], context)] as const,
+  );
   return Object.fromEntries(entries);
 }
 
 /** Of a union the mapping that has most of the keys. */
 function objectShape(schema: InputSchema | undefined, value: Located): InputSchema | undefined {
   if (!schema?.anyOf) return schema;
-  const known = (branch: InputSchema) => [...(value.entries?.keys() ?? [])].filter((key) => branch.properties && Object.hasOwn(branch.properties, key)).length;
+  const known = (branch: InputSchema) =>
+    [...(value.entries?.keys() ?? [])].filter((key) => branch.properties && Object.hasOwn(branch.properties, key))
+      .length;
   return [...schema.anyOf].sort((left, right) => known(right) - known(left))[0];
 }
 
@@ -73,14 +77,27 @@ function compileText(text: Located, schema: InputSchema | undefined, context: In
   const isEvent = schema?.pattern === customEventPattern;
   if (!hasExpression(source)) {
     if (isEvent && new RegExp(customEventPattern).test(source) && !isCustomEvent(source)) {
-      report.add('RESERVED_EVENT', text.range, `events that begin with "${source.split('.')[0]}." are written by Waybill only`);
+      report.add(
+        'RESERVED_EVENT',
+        text.range,
+        `events that begin with "${source.split('.')[0]}." are written by Waybill only`,
+      );
     }
     return schema?.['x-path'] ? checkPath(text, schema['x-path'], context) : source;
   }
-  if (isEvent) report.add('EXPRESSION_NOT_ALLOWED', text.range, 'the name of an event must be written out; put what varies into `data`');
+  if (isEvent)
+    report.add(
+      'EXPRESSION_NOT_ALLOWED',
+      text.range,
+      'the name of an event must be written out; put what varies into `data`',
+    );
   if (schema?.['x-path']) checkPath(text, schema['x-path'], context);
   if (schema && !accepts(schema, type)) {
-    report.add('TYPE_MISMATCH', text.range, `the expression gives ${typeWords(type)}, but ${expectation(schema)} is expected`);
+    report.add(
+      'TYPE_MISMATCH',
+      text.range,
+      `the expression gives ${typeWords(type)}, but ${expectation(schema)} is expected`,
+    );
   }
   return compiled;
 }
@@ -109,7 +126,18 @@ function accepts(schema: InputSchema, type: ValueType): boolean {
   return jsonTypes(schema).some((json) => {
     if (json === 'any') return true;
     if (json === 'number') return type === 'number' || type === 'integer';
-    return { text: 'string', integer: 'integer', number: 'number', bool: 'boolean', list: 'array', mapping: 'object', 'file set': 'object', null: 'null' }[type] === json;
+    return (
+      {
+        text: 'string',
+        integer: 'integer',
+        number: 'number',
+        bool: 'boolean',
+        list: 'array',
+        mapping: 'object',
+        'file set': 'object',
+        null: 'null',
+      }[type] === json
+    );
   });
 }
 
@@ -120,7 +148,13 @@ function jsonTypes(schema: InputSchema): string[] {
 }
 
 function expectation(schema: InputSchema): string {
-  const words: Record<string, string> = { string: 'a text', integer: 'a whole number', number: 'a number', boolean: 'true or false', array: 'a list', object: 'a mapping' };
+  const words: Record<string, string> = {
+    string: 'a text',
+    integer: 'a whole number',
+    number: 'a number',
+    boolean: 'true or false',
+    array: 'a list',
+    object: 'a mapping',
+  };
   return [...new Set(jsonTypes(schema).map((type) => words[type] ?? type))].join(' or ');
 }
-

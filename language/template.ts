@@ -37,7 +37,8 @@ export function parseTemplate(text: string): Template {
   }
   if (at < text.length) parts.push({ kind: 'text', text: text.slice(at), offset: at });
   const expressions = parts.filter((part) => part.kind === 'expression');
-  const alone = expressions.length === 1 && parts.every((part) => part.kind === 'expression' || part.text.trim() === '');
+  const alone =
+    expressions.length === 1 && parts.every((part) => part.kind === 'expression' || part.text.trim() === '');
   return { parts, exact: alone ? expressions[0]!.text : null, openAt: null };
 }
 
@@ -52,7 +53,9 @@ export function bareExpression(text: string): { cel: string; offset: number } {
 /** The text with each expression replaced by `x`: what can be said about its fixed parts. */
 export function withoutExpressions(text: string): string {
   if (!hasExpression(text)) return text;
-  return parseTemplate(text).parts.map((part) => (part.kind === 'text' ? part.text : 'x')).join('');
+  return parseTemplate(text)
+    .parts.map((part) => (part.kind === 'text' ? part.text : 'x'))
+    .join('');
 }
 
 function endOfExpression(text: string, from: number): number {

@@ -23,7 +23,12 @@ export function checkWebhook(root: Located, report: Report): CheckedWebhook | nu
   const name = root.entries?.get('webhook');
   if (name) checkResourceName(name.value.value, name.value.range, report);
   if (name && inline.length === 0 && !secrets?.entries?.has('signing')) {
-    report.add('MISSING_KEY', root.entries?.get('secrets')?.key ?? name.key, 'a webhook needs a signing secret, so that its receiver can tell who calls', 'add `secrets: { signing: { file: ./whsec } }`');
+    report.add(
+      'MISSING_KEY',
+      root.entries?.get('secrets')?.key ?? name.key,
+      'a webhook needs a signing secret, so that its receiver can tell who calls',
+      'add `secrets: { signing: { file: ./whsec } }`',
+    );
   }
   checkUrl(root.entries?.get('url')?.value, report);
   for (const filter of root.entries?.get('events')?.value.items ?? []) lintFilter(filter, report);
@@ -35,8 +40,14 @@ export function checkWebhook(root: Located, report: Report): CheckedWebhook | nu
 function checkUrl(url: Located | undefined, report: Report): void {
   if (typeof url?.value !== 'string') return;
   const parsed = URL.canParse(url.value) ? new URL(url.value) : null;
-  if (!parsed || !/^https?:$/.test(parsed.protocol)) report.add('INVALID_WEBHOOK', url.range, 'the url must be an absolute https:// or http:// address');
-  else if (parsed.username !== '' || parsed.password !== '') report.add('INLINE_SECRET', url.range, 'the url holds a user name or password; the signing secret proves who calls');
+  if (!parsed || !/^https?:$/.test(parsed.protocol))
+    report.add('INVALID_WEBHOOK', url.range, 'the url must be an absolute https:// or http:// address');
+  else if (parsed.username !== '' || parsed.password !== '')
+    report.add(
+      'INLINE_SECRET',
+      url.range,
+      'the url holds a user name or password; the signing secret proves who calls',
+    );
   else if (parsed.hash !== '') report.add('INVALID_WEBHOOK', url.range, 'the url must not have a fragment (#)');
 }
 
@@ -44,5 +55,10 @@ function lintFilter(filter: Located, report: Report): void {
   if (typeof filter.value !== 'string' || filter.value.endsWith('*')) return;
   const family = filter.value.split('.')[0]!;
   if (!reservedEventFamilies.includes(family) || (eventTypes as readonly string[]).includes(filter.value)) return;
-  report.add('UNKNOWN_EVENT', filter.range, `Waybill writes no event "${filter.value.slice(0, 100)}"`, didYouMean(filter.value, eventTypes));
+  report.add(
+    'UNKNOWN_EVENT',
+    filter.range,
+    `Waybill writes no event "${filter.value.slice(0, 100)}"`,
+    didYouMean(filter.value, eventTypes),
+  );
 }

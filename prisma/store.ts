@@ -40,7 +40,7 @@ export function openStore({ applicationUrl, systemUrl, log }: StoreOptions): Sto
   const application = openPool(applicationUrl, applicationConnections, log);
   const system = systemUrl === undefined ? undefined : openPool(systemUrl, systemConnections, log);
   const connections = new TransactionConnections(application);
-  const prisma = new PrismaClient({ adapter: connections });
+  const prisma = new PrismaClient({ adapter: connections, errorFormat: 'minimal' });
   const systemPool = (): pg.Pool => {
     if (!system) throw new WaybillError('unsupported', 'this process has no connection of the system role');
     return system;

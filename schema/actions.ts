@@ -126,6 +126,7 @@ export const actions: readonly ActionManifest[] = [
         to: Type.String({
           minLength: 1,
           maxLength: 4096,
+          'x-path': 'path',
           description: 'The new path on the same endpoint; one that ends in / is a folder.',
         }),
         onConflict: Type.Optional(conflict('What to do when the new path exists.')),
@@ -169,6 +170,7 @@ export const actions: readonly ActionManifest[] = [
                 {
                   move: Type.String({
                     minLength: 1,
+                    'x-path': 'path',
                     description: 'Path or folder (ends in /) on the source endpoint.',
                   }),
                   onConflict: Type.Optional(conflict('What to do when that path exists.')),

@@ -9,9 +9,28 @@ const apiVersion = Type.Literal(languageVersion, { description: 'The version of 
 /** Where a secret comes from. Never the secret itself. */
 export const SecretReferenceSchema = Type.Union(
   [
-    Type.Object({ file: Type.String({ minLength: 1, description: 'A file that the command line reads, relative to this one.' }) }, closed),
-    Type.Object({ env: Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]*$', description: 'A variable that the command line reads.' }) }, closed),
-    Type.Object({ secret: Type.String({ pattern: '^[a-z][a-z0-9-]{0,62}$', description: 'A secret set with `waybill secrets set`.' }) }, closed),
+    Type.Object(
+      { file: Type.String({ minLength: 1, description: 'A file that the command line reads, relative to this one.' }) },
+      closed,
+    ),
+    Type.Object(
+      {
+        env: Type.String({
+          pattern: '^[A-Za-z_][A-Za-z0-9_]*$',
+          description: 'A variable that the command line reads.',
+        }),
+      },
+      closed,
+    ),
+    Type.Object(
+      {
+        secret: Type.String({
+          pattern: '^[a-z][a-z0-9-]{0,62}$',
+          description: 'A secret set with `waybill secrets set`.',
+        }),
+      },
+      closed,
+    ),
   ],
   { description: 'Where the secret comes from; it never stands in the file.' },
 );
@@ -27,7 +46,14 @@ export const EndpointDocument = Type.Object(
     config: Type.Optional(Type.Record(Type.String(), Type.Unknown(), { description: 'Settings of the connector.' })),
     secrets: Type.Optional(secrets),
     limits: Type.Optional(
-      Type.Object({ concurrency: Type.Optional(Type.Integer({ minimum: 1, maximum: 256, description: 'Transfers at the same time.' })) }, closed),
+      Type.Object(
+        {
+          concurrency: Type.Optional(
+            Type.Integer({ minimum: 1, maximum: 256, description: 'Transfers at the same time.' }),
+          ),
+        },
+        closed,
+      ),
     ),
   },
   closed,
@@ -41,8 +67,18 @@ export const WebhookDocument = Type.Object(
     webhook: Type.String({ pattern: resourceNamePattern, description: 'Name of the webhook.' }),
     apiVersion,
     url: Type.String({ minLength: 1, maxLength: 2048, description: 'Where events are posted.' }),
-    events: Type.Array(Type.String({ pattern: eventFilterPattern }), { minItems: 1, maxItems: 50, uniqueItems: true, description: 'Events to send: run.failed, orders.*' }),
-    secrets: Type.Optional(Type.Object({ signing: Type.Optional(SecretReferenceSchema) }, { ...closed, description: 'signing: a whsec_... text that signs every message.' })),
+    events: Type.Array(Type.String({ pattern: eventFilterPattern }), {
+      minItems: 1,
+      maxItems: 50,
+      uniqueItems: true,
+      description: 'Events to send: run.failed, orders.*',
+    }),
+    secrets: Type.Optional(
+      Type.Object(
+        { signing: Type.Optional(SecretReferenceSchema) },
+        { ...closed, description: 'signing: a whsec_... text that signs every message.' },
+      ),
+    ),
   },
   closed,
 );

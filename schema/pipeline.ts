@@ -9,7 +9,15 @@ import { durationPattern } from './quantities.ts';
  * the schema for editors refers to itself.
  */
 export const languageVersion = 'waybill/v1';
-export const pipelineLimits = { steps: 500, blockDepth: 8, inputs: 100, endpoints: 100, labels: 50, outputs: 100, maxParallel: 500 } as const;
+export const pipelineLimits = {
+  steps: 500,
+  blockDepth: 8,
+  inputs: 100,
+  endpoints: 100,
+  labels: 50,
+  outputs: 100,
+  maxParallel: 500,
+} as const;
 
 /** Values when a pipeline does not say. Retry and timeout come from the action. */
 export const pipelineDefaults = { as: 'item', maxParallel: 8, application: 10 } as const;
@@ -23,9 +31,14 @@ export const unavailableKeys: Readonly<Record<string, readonly string[]>> = {
 const closed = { additionalProperties: false } as const;
 const apiVersion = Type.Literal(languageVersion, { description: 'The version of the language.' });
 const resourceName = (description: string) => Type.String({ pattern: resourceNamePattern, description });
-const duration = (description: string) => Type.String({ pattern: durationPattern, description: `${description} For example 30s, 5m, 2h, 7d.` });
+const duration = (description: string) =>
+  Type.String({ pattern: durationPattern, description: `${description} For example 30s, 5m, 2h, 7d.` });
 const identifier = (description: string) => Type.String({ pattern: identifierPattern, description });
-const condition = Type.String({ minLength: 1, description: 'CEL that gives true or false. Without it the step always runs.', 'x-expression': true });
+const condition = Type.String({
+  minLength: 1,
+  description: 'CEL that gives true or false. Without it the step always runs.',
+  'x-expression': true,
+});
 const labelName = '^[a-z][a-z0-9-]{0,62}$';
 
 export const RetrySettings = Type.Object(
@@ -33,11 +46,18 @@ export const RetrySettings = Type.Object(
     for: Type.Optional(duration('How long to try; progress starts the time again.')),
     attempts: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000, description: 'Attempts at most.' })),
     first: Type.Optional(duration('Wait before the second attempt.')),
-    factor: Type.Optional(Type.Number({ minimum: 1, maximum: 10, description: 'Each wait is this much longer than the one before.' })),
+    factor: Type.Optional(
+      Type.Number({ minimum: 1, maximum: 10, description: 'Each wait is this much longer than the one before.' }),
+    ),
     max: Type.Optional(duration('The longest wait.')),
-    jitter: Type.Optional(Type.String({ pattern: '^(100|[0-9]{1,2})%$', description: 'Random part of each wait, such as 20%.' })),
+    jitter: Type.Optional(
+      Type.String({ pattern: '^(100|[0-9]{1,2})%$', description: 'Random part of each wait, such as 20%.' }),
+    ),
     notOn: Type.Optional(
-      Type.Array(Type.Union(Object.keys(errorKinds).map((kind) => Type.Literal(kind))), { uniqueItems: true, description: 'Errors that are not tried again.' }),
+      Type.Array(Type.Union(Object.keys(errorKinds).map((kind) => Type.Literal(kind))), {
+        uniqueItems: true,
+        description: 'Errors that are not tried again.',
+      }),
     ),
   },
   { ...closed, description: 'How a failed step is tried again.' },
@@ -55,10 +75,15 @@ export type TimeoutSettings = Static<typeof TimeoutSettings>;
 
 export const InputSettings = Type.Object(
   {
-    type: Type.Union(['string', 'integer', 'number', 'boolean', 'list', 'map'].map((type) => Type.Literal(type)), { description: 'The type of the value.' }),
+    type: Type.Union(
+      ['string', 'integer', 'number', 'boolean', 'list', 'map'].map((type) => Type.Literal(type)),
+      { description: 'The type of the value.' },
+    ),
     description: Type.Optional(Type.String({ maxLength: 500 })),
     default: Type.Optional(Type.Unknown({ description: 'The value when a run gives none.' })),
-    required: Type.Optional(Type.Boolean({ description: 'Whether a run must give it. Default: when there is no default.' })),
+    required: Type.Optional(
+      Type.Boolean({ description: 'Whether a run must give it. Default: when there is no default.' }),
+    ),
   },
   closed,
 );
@@ -66,7 +91,9 @@ export const InputSettings = Type.Object(
 /** The schemas of a pipeline and of the three kinds of block, over the schema of a list of blocks. */
 export function pipelineSchemas(blocks: (description: string) => TSchema) {
   const base = {
-    id: Type.Optional(identifier('Name of the step, for `steps.<id>` and in every view. A step that transfers needs one.')),
+    id: Type.Optional(
+      identifier('Name of the step, for `steps.<id>` and in every view. A step that transfers needs one.'),
+    ),
     if: Type.Optional(condition),
     onError: Type.Optional(blocks('Run when the step has failed for good; `error` tells why.')),
   };
@@ -78,49 +105,110 @@ export function pipelineSchemas(blocks: (description: string) => TSchema) {
         with: Type.Optional(Type.Record(Type.String(), Type.Unknown(), { description: 'The input of the action.' })),
         retry: Type.Optional(RetrySettings),
         timeout: Type.Optional(TimeoutSettings),
-        summary: Type.Optional(Type.String({ minLength: 1, maxLength: 200, description: 'What the step does, for the operator; may hold ${{ }}.' })),
+        summary: Type.Optional(
+          Type.String({
+            minLength: 1,
+            maxLength: 200,
+            description: 'What the step does, for the operator; may hold ${{ }}.',
+          }),
+        ),
       },
       closed,
     ),
     forEach: Type.Object(
       {
         ...base,
-        forEach: Type.String({ minLength: 1, description: 'CEL that gives a list or a file set.', 'x-expression': true }),
+        forEach: Type.String({
+          minLength: 1,
+          description: 'CEL that gives a list or a file set.',
+          'x-expression': true,
+        }),
         as: Type.Optional(identifier(`The loop variable. Default: ${pipelineDefaults.as}.`)),
-        maxParallel: Type.Optional(Type.Integer({ minimum: 1, maximum: pipelineLimits.maxParallel, default: pipelineDefaults.maxParallel, description: 'Items at the same time.' })),
+        maxParallel: Type.Optional(
+          Type.Integer({
+            minimum: 1,
+            maximum: pipelineLimits.maxParallel,
+            default: pipelineDefaults.maxParallel,
+            description: 'Items at the same time.',
+          }),
+        ),
         steps: blocks('Run for each item.'),
       },
       closed,
     ),
-    group: Type.Object({ ...base, steps: blocks('Run in order, when `if` holds.'), else: Type.Optional(blocks('Run in order, when `if` does not hold.')) }, closed),
+    group: Type.Object(
+      {
+        ...base,
+        steps: blocks('Run in order, when `if` holds.'),
+        else: Type.Optional(blocks('Run in order, when `if` does not hold.')),
+      },
+      closed,
+    ),
     pipeline: Type.Object(
       {
         pipeline: resourceName('Name of the pipeline: it becomes the Temporal workflow type.'),
         apiVersion,
         description: Type.Optional(Type.String({ maxLength: 2000 })),
         labels: Type.Optional(
-          Type.Record(Type.String({ pattern: labelName }), Type.String({ maxLength: 500 }), { ...closed, maxProperties: pipelineLimits.labels, description: 'Words of your own, such as partner and owner.' }),
+          Type.Record(Type.String({ pattern: labelName }), Type.String({ maxLength: 500 }), {
+            ...closed,
+            maxProperties: pipelineLimits.labels,
+            description: 'Words of your own, such as partner and owner.',
+          }),
         ),
-        inputs: Type.Optional(Type.Record(Type.String({ pattern: identifierPattern }), InputSettings, { ...closed, maxProperties: pipelineLimits.inputs, description: 'What a run can be given.' })),
+        inputs: Type.Optional(
+          Type.Record(Type.String({ pattern: identifierPattern }), InputSettings, {
+            ...closed,
+            maxProperties: pipelineLimits.inputs,
+            description: 'What a run can be given.',
+          }),
+        ),
         endpoints: Type.Optional(
-          Type.Record(Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_-]{0,62}$' }), resourceName('Name of an endpoint.'), { ...closed, maxProperties: pipelineLimits.endpoints, description: 'Aliases of the endpoints that the pipeline uses.' }),
+          Type.Record(
+            Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_-]{0,62}$' }),
+            resourceName('Name of an endpoint.'),
+            {
+              ...closed,
+              maxProperties: pipelineLimits.endpoints,
+              description: 'Aliases of the endpoints that the pipeline uses.',
+            },
+          ),
         ),
         session: Type.Optional(
           Type.Object(
             {
-              application: Type.Optional(Type.Integer({ minimum: 1, description: `Registered application. Default: ${pipelineDefaults.application}, pipelines.` })),
-              as: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._@-]{0,126}$', description: 'Account that the run acts as. Default: the one that published it.' })),
+              application: Type.Optional(
+                Type.Integer({
+                  minimum: 1,
+                  description: `Registered application. Default: ${pipelineDefaults.application}, pipelines.`,
+                }),
+              ),
+              as: Type.Optional(
+                Type.String({
+                  pattern: '^[A-Za-z0-9][A-Za-z0-9._@-]{0,126}$',
+                  description: 'Account that the run acts as. Default: the one that published it.',
+                }),
+              ),
             },
             { ...closed, description: 'The session that the run opens.' },
           ),
         ),
         defaults: Type.Optional(
-          Type.Object({ retry: Type.Optional(RetrySettings), timeout: Type.Optional(TimeoutSettings) }, { ...closed, description: 'For every step that does not say otherwise.' }),
+          Type.Object(
+            { retry: Type.Optional(RetrySettings), timeout: Type.Optional(TimeoutSettings) },
+            { ...closed, description: 'For every step that does not say otherwise.' },
+          ),
         ),
         steps: blocks('What the pipeline does, in order.'),
         onError: Type.Optional(blocks('Run when the pipeline has failed.')),
         finally: Type.Optional(blocks('Run at the end, however the pipeline ended.')),
-        outputs: Type.Optional(Type.Record(Type.String({ pattern: identifierPattern }), Type.String({ minLength: 1 }), { ...closed, maxProperties: pipelineLimits.outputs, description: 'Name to CEL: the result of a run.' })),
+        outputs: Type.Optional(
+          Type.Record(Type.String({ pattern: identifierPattern }), Type.String({ minLength: 1 }), {
+            ...closed,
+            maxProperties: pipelineLimits.outputs,
+            description: 'Name to CEL: the result of a run.',
+          }),
+        ),
       },
       closed,
     ),

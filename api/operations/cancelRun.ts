@@ -4,7 +4,6 @@ import type { Run } from '../../prisma/generated/client.ts';
 import { WaybillError } from '../../schema/errors.ts';
 import { rowId } from '../../schema/names.ts';
 import type { Operation } from '../context.ts';
-import { withinDeadline } from '../deadline.ts';
 import { limits } from '../limits.ts';
 import { closeUnstarted } from './closeUnstarted.ts';
 import { actorOf } from './events.ts';
@@ -49,9 +48,9 @@ async function recordRequest({ store, caller }: Operation, id: string, reason: s
 }
 
 async function tellTemporal(operation: Operation, run: Run): Promise<void> {
-  const { temporal, log } = operation;
+  const { temporalCalls, log } = operation;
   try {
-    await withinDeadline(temporal, limits.temporalTimeoutMs, () =>
+    await temporalCalls.call(limits.temporalTimeoutMs, (temporal) =>
       temporal.workflow.getHandle(run.workflowId).cancel(),
     );
   } catch (error) {

@@ -5,7 +5,6 @@ import { WaybillError } from '../../schema/errors.ts';
 import { publicId } from '../../schema/names.ts';
 import { type RunArguments, type searchAttributes, taskQueues } from '../../schema/workflow.ts';
 import type { Operation } from '../context.ts';
-import { withinDeadline } from '../deadline.ts';
 import { limits } from '../limits.ts';
 import { closeUnstarted } from './closeUnstarted.ts';
 
@@ -27,10 +26,10 @@ export async function launch(operation: Operation, run: Run, version: string): P
 }
 
 async function startWorkflow(operation: Operation, run: Run, version: string): Promise<void> {
-  const { temporal, caller } = operation;
+  const { temporalCalls, caller } = operation;
   const argument: RunArguments = { tenantId: caller.tenantId, runId: run.id };
   try {
-    await withinDeadline(temporal, limits.temporalTimeoutMs, () =>
+    await temporalCalls.call(limits.temporalTimeoutMs, (temporal) =>
       temporal.workflow.start(run.pipelineName, {
         taskQueue: taskQueues.runs,
         workflowId: run.workflowId,

@@ -10,18 +10,27 @@ import { hasEnded } from './runState.ts';
 /**
  * The run now and after each change, until it has ended or the client has gone; the key is verified again every minute.
  * Throws not-found before the first, rate-limited for too many open subscriptions of the key, unauthenticated when the
- * key ends, unavailable when the database is away for longer than that minute.
+ * key ends, unavailable when the database is away for too long.
  */
-export async function watchRun(context: ApiContext, runId: string | undefined): Promise<AsyncIterable<Run>> {
+export async function watchRun(
+  context: ApiContext,
+  runId: string | undefined,
+  authorisedMs: number = limits.watchAuthorisedMs,
+): Promise<AsyncIterable<Run>> {
   const run = runId === undefined ? null : await context.loaders.run.load(runId);
   if (run === null) throw new WaybillError('not-found', 'there is no such run', { field: 'id' });
   const release = context.openSubscription();
   // A client may go before the first value is asked for; the generator below never runs then.
   context.signal.addEventListener('abort', release, { once: true });
-  return changes(context, run.id, release);
+  return changes(context, run.id, authorisedMs, release);
 }
 
-async function* changes(context: ApiContext, runId: string, release: () => void): AsyncGenerator<Run> {
+async function* changes(
+  context: ApiContext,
+  runId: string,
+  authorisedMs: number,
+  release: () => void,
+): AsyncGenerator<Run> {
   const { signal } = context;
   let seen = '';
   let authorisedAt = performance.now();
@@ -29,7 +38,7 @@ async function* changes(context: ApiContext, runId: string, release: () => void)
   try {
     while (!signal.aborted) {
       const began = performance.now();
-      if (began - authorisedAt > limits.watchAuthorisedMs && (await authorise(context, began - authorisedAt)))
+      if (began - authorisedAt > authorisedMs && (await authorise(context, began - authorisedAt - authorisedMs)))
         authorisedAt = began;
       const found = await look(context, runId, began - readAt);
       if (found !== undefined) {
@@ -60,13 +69,13 @@ async function look({ loaders }: ApiContext, runId: string, awayMs: number) {
   }
 }
 
-async function authorise({ authenticateAgain }: ApiContext, sinceMs: number): Promise<boolean> {
+async function authorise({ authenticateAgain }: ApiContext, overdueMs: number): Promise<boolean> {
   try {
     const caller = await authenticateAgain();
     if (!allow(caller, 'run:read')) throw new WaybillError('forbidden', 'the credential may not read runs any more');
     return true;
   } catch (thrown) {
-    waitOut(thrown, sinceMs - limits.watchAuthorisedMs);
+    waitOut(thrown, overdueMs);
     return false;
   }
 }
@@ -74,7 +83,7 @@ async function authorise({ authenticateAgain }: ApiContext, sinceMs: number): Pr
 function waitOut(thrown: unknown, awayMs: number): undefined {
   const { kind } = asWaybillError(thrown);
   const mayPass = kind === 'unavailable' || kind === 'timeout';
-  if (!mayPass || awayMs > limits.watchAuthorisedMs) throw thrown;
+  if (!mayPass || awayMs > limits.watchPatienceMs) throw thrown;
 }
 
 function digest(

@@ -26,11 +26,11 @@ export function addApplyCommand(program: Command, context: CommandContext): void
       const output = outputOf(context, options);
       const { formatText, publish, readDraft } = await import('../configuration/publish.ts');
       const draft = await readDraft(paths);
-      const { checked, texts } = draft;
+      const { checked, files } = draft;
       for (const { file, reason } of checked.ignored) output.note(`ignored ${file}: ${reason}`);
       if (!checked.ok) {
         if (output.json) output.object({ ok: false, diagnostics: checked.diagnostics });
-        output.note(formatText(checked.diagnostics, texts, false));
+        output.note(formatText({ ...checked, ignored: [] }, files, { color: false }));
         return context.setExitCode(exitCodes.usage);
       }
       if (checked.documents.length === 0)

@@ -13,11 +13,11 @@ export function addValidateCommand(program: Command, context: CommandContext): v
     .action(async (paths: string[], options: { format: 'text' | 'json'; json?: boolean }) => {
       const output = outputOf(context, { json: options.json === true || options.format === 'json' });
       const { formatText, readDraft } = await import('../configuration/publish.ts');
-      const { checked, texts } = await readDraft(paths);
+      const { checked, files } = await readDraft(paths);
       for (const { file, reason } of checked.ignored) output.note(`ignored ${file}: ${reason}`);
       if (output.json) output.object({ ok: checked.ok, diagnostics: checked.diagnostics });
       else if (checked.diagnostics.length > 0)
-        output.line(formatText(checked.diagnostics, texts, output.colors.isColorSupported));
+        output.line(formatText({ ...checked, ignored: [] }, files, { color: output.colors.isColorSupported }));
       if (!output.json && checked.ok) output.line(`${counted(checked.documents.length, 'document')}: no mistakes`);
       context.setExitCode(checked.ok ? exitCodes.done : exitCodes.usage);
     });

@@ -1,5 +1,5 @@
 import { createRegistry } from '../../connectors/registry.ts';
-import type { CheckResult } from '../../language/check.ts';
+import type { CheckResult, SourceFile } from '../../language/check.ts';
 import { check } from '../../language/check.ts';
 import type { Diagnostic } from '../../schema/diagnostics.ts';
 import { type ApiClient, errorFields, payloadOf, type TypedError } from '../client.ts';
@@ -18,14 +18,14 @@ export interface Change {
 
 export interface Draft {
   checked: CheckResult;
-  texts: ReadonlyMap<string, string>;
+  files: readonly SourceFile[];
 }
 
 /** Reads and checks the files of these paths, without a server. Throws invalid when one cannot be read. */
 export async function readDraft(paths: readonly string[]): Promise<Draft> {
   const files = await collectFiles(paths);
   const checked = check(files, { connectors: createRegistry().definitions });
-  return { checked, texts: new Map(files.map(({ file, text }) => [file, text])) };
+  return { checked, files };
 }
 
 const applyMutation = `mutation Apply($input: ApplyConfigurationInput!) { applyConfiguration(input: $input) { ${errorFields}
@@ -39,8 +39,8 @@ export async function publish(
   environment: Environment,
   options: { prune: boolean; dryRun: boolean },
 ): Promise<{ changes: Change[]; diagnostics: Diagnostic[] }> {
-  const files = [...new Set(draft.checked.documents.map((document) => document.file))];
-  const documents = files.map((file) => ({ file, text: draft.texts.get(file)! }));
+  const used = new Set(draft.checked.documents.map((document) => document.file));
+  const documents = draft.files.filter(({ file }) => used.has(file)).map(({ file, text }) => ({ file, text }));
   const secrets = await readDocumentSecrets(draft.checked.documents, environment);
   const { applyConfiguration } = await client.request<{ applyConfiguration: Answer }>(applyMutation, {
     input: { documents, secrets, ...options },

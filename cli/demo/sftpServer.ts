@@ -1,4 +1,4 @@
-import { constants, type Dirent, type Stats } from 'node:fs';
+import { constants, type Stats } from 'node:fs';
 import {
   type FileHandle,
   link,
@@ -26,101 +26,129 @@ const maxReadBytes = 256 * 1024;
  * replaces. Links, owners and modes are not served.
  */
 export function serveSftp(sftp: SFTPWrapper, root: string): void {
-  const handles = new Map<number, OpenHandle>();
-  let lastHandle = 0;
-  let queue: Promise<void> = Promise.resolve();
-  const inTurn = (request: number, work: () => Promise<void>) => {
-    queue = queue.then(work).catch((error) => refuse(sftp, request, error));
-  };
-  const done = (request: number) => sftp.status(request, STATUS_CODE.OK);
-  const add = (request: number, handle: OpenHandle) => {
-    if (handles.size >= maxHandles) throw failure('EMFILE');
-    handles.set(++lastHandle, handle);
+  const channel = new SftpChannel(sftp);
+  serveHandles(channel, root);
+  serveReadsAndWrites(channel);
+  serveFolders(channel, root);
+  serveNames(channel, root);
+  sftp.on('close', () => channel.closeAll());
+}
+
+class SftpChannel {
+  readonly sftp: SFTPWrapper;
+  readonly #handles = new Map<number, OpenHandle>();
+  #lastHandle = 0;
+  #queue: Promise<void> = Promise.resolve();
+
+  constructor(sftp: SFTPWrapper) {
+    this.sftp = sftp;
+  }
+
+  /** Runs `work` when all earlier requests are answered; what it throws becomes the answer. */
+  inTurn(request: number, work: () => Promise<void>): void {
+    this.#queue = this.#queue.then(work).catch((error) => refuse(this.sftp, request, error));
+  }
+
+  done(request: number): void {
+    this.sftp.status(request, STATUS_CODE.OK);
+  }
+
+  add(request: number, handle: OpenHandle): void {
+    if (this.#handles.size >= maxHandles) throw failure('EMFILE');
+    this.#handles.set(++this.#lastHandle, handle);
     const bytes = Buffer.alloc(4);
-    bytes.writeUInt32BE(lastHandle);
-    sftp.handle(request, bytes);
-  };
-  const find = (bytes: Buffer): OpenHandle => {
-    const found = bytes.length === 4 ? handles.get(bytes.readUInt32BE()) : undefined;
+    bytes.writeUInt32BE(this.#lastHandle);
+    this.sftp.handle(request, bytes);
+  }
+
+  find(bytes: Buffer): OpenHandle {
+    const found = bytes.length === 4 ? this.#handles.get(bytes.readUInt32BE()) : undefined;
     if (!found) throw failure('EBADF');
     return found;
-  };
+  }
 
-  sftp.on('REALPATH', (request, path) =>
-    inTurn(request, async () => {
-      const filename = posix.normalize(`/${path}`);
-      sftp.name(request, [{ filename, longname: filename, attrs: {} as Attributes }]);
-    }),
-  );
-  sftp.on('STAT', (request, path) =>
-    inTurn(request, async () => sftp.attrs(request, attributes(await stat(await existing(root, path))))),
-  );
-  sftp.on('LSTAT', (request, path) =>
-    inTurn(request, async () => sftp.attrs(request, attributes(await lstat(await place(root, path))))),
-  );
+  file(bytes: Buffer): FileHandle {
+    const { file } = this.find(bytes);
+    if (!file) throw failure('EBADF');
+    return file;
+  }
+
+  async close(bytes: Buffer): Promise<void> {
+    const { file } = this.find(bytes);
+    this.#handles.delete(bytes.readUInt32BE());
+    await file?.close();
+  }
+
+  /** After the last request, when the client has gone without closing what it opened. */
+  closeAll(): void {
+    this.#queue = this.#queue.then(async () => {
+      for (const { file } of this.#handles.values()) await file?.close();
+      this.#handles.clear();
+    });
+  }
+}
+
+function serveHandles(channel: SftpChannel, root: string): void {
+  const { sftp } = channel;
   sftp.on('OPEN', (request, path, flags) =>
-    inTurn(request, async () => {
+    channel.inTurn(request, async () => {
       const where = flags & OPEN_MODE.CREAT ? await place(root, path) : await existing(root, path);
-      add(request, { file: await open(where, openFlags(flags), 0o666) });
+      channel.add(request, { file: await open(where, openFlags(flags), 0o666) });
     }),
   );
+  sftp.on('OPENDIR', (request, path) =>
+    channel.inTurn(request, async () => {
+      const folder = await existing(root, path);
+      channel.add(request, { folder, unread: await readdir(folder) });
+    }),
+  );
+  sftp.on('CLOSE', (request, handle) =>
+    channel.inTurn(request, async () => {
+      await channel.close(handle);
+      channel.done(request);
+    }),
+  );
+}
+
+function serveReadsAndWrites(channel: SftpChannel): void {
+  const { sftp } = channel;
   sftp.on('READ', (request, handle, offset, length) =>
-    inTurn(request, async () => {
+    channel.inTurn(request, async () => {
       const buffer = Buffer.allocUnsafe(Math.min(length, maxReadBytes));
-      const { bytesRead } = await fileOf(find(handle)).read(buffer, 0, buffer.length, offset);
+      const { bytesRead } = await channel.file(handle).read(buffer, 0, buffer.length, offset);
       if (bytesRead === 0) sftp.status(request, STATUS_CODE.EOF);
       else sftp.data(request, buffer.subarray(0, bytesRead));
     }),
   );
   sftp.on('WRITE', (request, handle, offset, data) =>
-    inTurn(request, async () => {
+    channel.inTurn(request, async () => {
+      const file = channel.file(handle);
       for (let written = 0; written < data.length; ) {
-        const { bytesWritten } = await fileOf(find(handle)).write(
-          data,
-          written,
-          data.length - written,
-          offset + written,
-        );
-        written += bytesWritten;
+        written += (await file.write(data, written, data.length - written, offset + written)).bytesWritten;
       }
-      done(request);
+      channel.done(request);
     }),
   );
   sftp.on('FSTAT', (request, handle) =>
-    inTurn(request, async () => sftp.attrs(request, attributes(await fileOf(find(handle)).stat()))),
+    channel.inTurn(request, async () => sftp.attrs(request, attributes(await channel.file(handle).stat()))),
   );
   sftp.on('FSETSTAT', (request, handle, attrs) =>
-    inTurn(request, async () => {
-      if (attrs.mtime !== undefined) await fileOf(find(handle)).utimes(attrs.atime, attrs.mtime);
-      done(request);
+    channel.inTurn(request, async () => {
+      if (attrs.mtime !== undefined) await channel.file(handle).utimes(attrs.atime, attrs.mtime);
+      channel.done(request);
     }),
   );
-  sftp.on('SETSTAT', (request, path, attrs) =>
-    inTurn(request, async () => {
-      if (attrs.mtime !== undefined) await utimes(await existing(root, path), attrs.atime, attrs.mtime);
-      done(request);
-    }),
-  );
-  sftp.on('CLOSE', (request, handle) =>
-    inTurn(request, async () => {
-      const { file } = find(handle);
-      handles.delete(handle.readUInt32BE());
-      await file?.close();
-      done(request);
-    }),
-  );
-  sftp.on('OPENDIR', (request, path) =>
-    inTurn(request, async () => {
-      const folder = await existing(root, path);
-      add(request, { folder, unread: await readdir(folder, { withFileTypes: true }) });
-    }),
-  );
+}
+
+function serveFolders(channel: SftpChannel, root: string): void {
+  const { sftp } = channel;
   sftp.on('READDIR', (request, handle) =>
-    inTurn(request, async () => {
-      const { folder, unread } = find(handle);
+    channel.inTurn(request, async () => {
+      const { folder, unread } = channel.find(handle);
       if (folder === undefined || unread === undefined) throw failure('EBADF');
-      const entries = await Promise.all(unread.splice(0, entriesPerAnswer).map(({ name }) => describe(folder, name)));
-      if (entries.length === 0) sftp.status(request, STATUS_CODE.EOF);
+      const names = unread.splice(0, entriesPerAnswer);
+      const entries = await Promise.all(names.map((name) => describe(folder, name)));
+      if (names.length === 0) sftp.status(request, STATUS_CODE.EOF);
       else
         sftp.name(
           request,
@@ -128,40 +156,60 @@ export function serveSftp(sftp: SFTPWrapper, root: string): void {
         );
     }),
   );
-  sftp.on('REMOVE', (request, path) =>
-    inTurn(request, async () => unlink(await place(root, path)).then(() => done(request))),
-  );
   sftp.on('MKDIR', (request, path) =>
-    inTurn(request, async () => mkdir(await place(root, path)).then(() => done(request))),
+    channel.inTurn(request, async () => {
+      await mkdir(await place(root, path));
+      channel.done(request);
+    }),
   );
   sftp.on('RMDIR', (request, path) =>
-    inTurn(request, async () => rmdir(await place(root, path)).then(() => done(request))),
+    channel.inTurn(request, async () => {
+      await rmdir(await place(root, path));
+      channel.done(request);
+    }),
+  );
+}
+
+function serveNames(channel: SftpChannel, root: string): void {
+  const { sftp } = channel;
+  sftp.on('REALPATH', (request, path) =>
+    channel.inTurn(request, async () => {
+      const filename = posix.normalize(`/${path}`);
+      sftp.name(request, [{ filename, longname: filename, attrs: {} as Attributes }]);
+    }),
+  );
+  sftp.on('STAT', (request, path) =>
+    channel.inTurn(request, async () => sftp.attrs(request, attributes(await stat(await existing(root, path))))),
+  );
+  sftp.on('LSTAT', (request, path) =>
+    channel.inTurn(request, async () => sftp.attrs(request, attributes(await lstat(await place(root, path))))),
+  );
+  sftp.on('SETSTAT', (request, path, attrs) =>
+    channel.inTurn(request, async () => {
+      if (attrs.mtime !== undefined) await utimes(await existing(root, path), attrs.atime, attrs.mtime);
+      channel.done(request);
+    }),
+  );
+  sftp.on('REMOVE', (request, path) =>
+    channel.inTurn(request, async () => {
+      await unlink(await place(root, path));
+      channel.done(request);
+    }),
   );
   sftp.on('RENAME', (request, from, to) =>
-    inTurn(request, async () => {
+    channel.inTurn(request, async () => {
       const source = await place(root, from);
       await link(source, await place(root, to));
       await unlink(source);
-      done(request);
+      channel.done(request);
     }),
   );
-  sftp.on('close', () => {
-    queue = queue.then(async () => {
-      for (const { file } of handles.values()) await file?.close();
-      handles.clear();
-    });
-  });
 }
 
 interface OpenHandle {
   file?: FileHandle;
   folder?: string;
-  unread?: Dirent[];
-}
-
-function fileOf(handle: OpenHandle): FileHandle {
-  if (!handle.file) throw failure('EBADF');
-  return handle.file;
+  unread?: string[];
 }
 
 /** The real path of what is there, which must lie within the root. */

@@ -47,7 +47,10 @@ export async function startSsh2Server(folder: string): Promise<Partner> {
 
 /** First the client asks whether a key would do, without a signature; then it proves that it holds it. */
 function authenticate(attempt: AuthContext, allowed: ParsedKey): void {
-  if (attempt.method !== 'publickey' || attempt.username !== username) return attempt.reject(['publickey']);
+  if (attempt.method !== 'publickey' || attempt.username !== username) {
+    attempt.reject(['publickey']);
+    return;
+  }
   const isAllowed = attempt.key.algo === allowed.type && isSame(attempt.key.data, allowed.getPublicSSH());
   const isProven =
     !attempt.signature ||

@@ -7,7 +7,7 @@ import ssh2, { type AuthContext } from 'ssh2';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { serveSftp } from '../../cli/demo/sftpServer.ts';
 import { createDialler } from '../../network/dialler.ts';
-import { type Proxy, startProxy } from '../../test/servers/proxy.ts';
+import { startProxy, type TcpProxy } from '../../test/servers/proxy.ts';
 import { type Sshd, startSshd } from '../../test/servers/sshd.ts';
 import type { Connector, Sink } from '../contract.ts';
 import { openSftp } from './connector.ts';
@@ -167,7 +167,7 @@ describe('a server that is not what it should be', () => {
 });
 
 describe('a connection that breaks', () => {
-  let proxy: Proxy;
+  let proxy: TcpProxy;
   afterEach(() => proxy.stop());
 
   test('in the middle of an upload ends it in unavailable, publishes nothing, and the next call connects again', async () => {

@@ -5,8 +5,13 @@ import type { Entry } from '../contract.ts';
 import { isoTime } from '../temporary.ts';
 import type { SftpConnection } from './connection.ts';
 
-const typeMask = 0o170000;
-const kindOfType: Record<number, Entry['kind']> = { 16807: 'file', 9604: 'folder', 21609: 'link' };
+/** File types in the mode, as POSIX has them. */
+const typeMask = 0xf000;
+const kindOfType = new Map<number, Entry['kind']>([
+  [0x8000, 'file'],
+  [0x4000, 'folder'],
+  [0xa000, 'link'],
+]);
 
 /** Where a path of the endpoint is on the server. The path is normalised again here: what is sent is what was checked. */
 export function remotePath(root: string, path: string): string {
@@ -47,7 +52,7 @@ export async function findEntry(
 
 /** Attributes are optional in the protocol: `longname`, the line of `ls -l`, tells the type when the mode does not. */
 export function entryOf(path: string, facts: Partial<Stats>, longname = '-'): Entry {
-  const kind = facts.mode === undefined ? kindOfLine(longname) : (kindOfType[facts.mode & typeMask] ?? 'other');
+  const kind = facts.mode === undefined ? kindOfLine(longname) : (kindOfType.get(facts.mode & typeMask) ?? 'other');
   return {
     path,
     name: baseName(path),

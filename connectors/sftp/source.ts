@@ -2,7 +2,6 @@ import type { Stats } from 'ssh2';
 import { WaybillError } from '../../schema/errors.ts';
 import type { OpenOptions, Source, Version } from '../contract.ts';
 import { isSameVersion } from '../temporary.ts';
-import type { SftpConnection } from './connection.ts';
 import type { Lease } from './pool.ts';
 import type { ReadBuffers } from './readBuffers.ts';
 import { closeQuietly, entryOf, openHandle, remotePath } from './requests.ts';

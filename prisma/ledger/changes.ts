@@ -41,10 +41,11 @@ export async function changeDeliveries(
        update delivery_claim c
           set lease_until = now() + make_interval(secs => $14::float8 / 1000), delivered_at = case when w.delivered then now() end
          from unnest($15::text[], $16::bool[]) as w(key, delivered)
-        where c.tenant_id = $1::uuid and c.delivery_key = decode(w.key, 'hex')),
+        where c.tenant_id = $1::uuid and c.delivery_key = decode(w.key, 'hex')
+          and c.delivery_key = any(array(select decode(k, 'hex') from unnest($15::text[]) as k))),
      released as (
-       delete from delivery_claim c using unnest($17::text[]) as w(key)
-        where c.tenant_id = $1::uuid and c.delivery_key = decode(w.key, 'hex'))
+       delete from delivery_claim
+        where tenant_id = $1::uuid and delivery_key = any(array(select decode(k, 'hex') from unnest($17::text[]) as k)))
      update delivery d
         set state = c.state,
             bytes_done = coalesce(c.bytes_done, d.bytes_done),
@@ -60,7 +61,7 @@ export async function changeDeliveries(
                    $10::text[], $11::bool[], $12::text[], $13::text[])
             as c(id, state, bytes_done, sha256, evidence, temporary_path, target_path, duplicate_of, disposed_path,
                  published, error_kind, error_message)
-      where d.tenant_id = $1::uuid and d.id = c.id`,
+      where d.tenant_id = $1::uuid and d.id = c.id and d.id = any($2::uuid[])`,
     [
       tenantId,
       changes.map((change) => change.id),

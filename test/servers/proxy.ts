@@ -1,7 +1,7 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
 /** A TCP proxy on 127.0.0.1 that does to a connection what networks do. */
-export interface Proxy {
+export interface TcpProxy {
   port: number;
   /** Open connections. */
   connections(): number;
@@ -16,7 +16,7 @@ export interface Proxy {
   stop(): Promise<void>;
 }
 
-export async function startProxy({ host, port }: { host: string; port: number }): Promise<Proxy> {
+export async function startProxy({ host, port }: { host: string; port: number }): Promise<TcpProxy> {
   const pairs = new Set<[Socket, Socket]>();
   let isStalled = false;
   let bytesLeft = Number.POSITIVE_INFINITY;

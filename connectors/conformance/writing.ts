@@ -1,0 +1,220 @@
+import { randomBytes } from 'node:crypto';
+import { expect } from 'vitest';
+import type { Connector } from '../contract.ts';
+import { type ConnectorPromise, digest, filled, listAll, never, put, read, rejects, write } from './steps.ts';
+
+/** Names, and how a file comes to be there whole or not at all. */
+export const writingPromises: ConnectorPromise[] = [];
+
+function promise(sentence: string, prove: ConnectorPromise['prove']): void {
+  writingPromises.push({ sentence, prove });
+}
+
+const hardNames = [
+  '世界 " \' @ ? + # %.csv',
+  '.leading-dot',
+  'trailing space ',
+  ' leading space',
+  'two  spaces',
+  '~tilde$HOME`id`',
+  '100%25.txt',
+  'a;b|c&d.txt',
+  '*[glob]?{x}.txt',
+  'back\\slash.txt',
+  '-rf',
+  'ends.',
+  'Ünï-nfc.txt',
+  'U\u0308nfd.txt',
+  '🗂️.bin',
+  'x'.repeat(255),
+  '世'.repeat(85),
+];
+
+promise('every name that the contract allows can be written, listed, read, renamed and removed', async (connector) => {
+  for (const name of hardNames) {
+    const path = `/names/${name}`;
+    await put(connector, path, Buffer.from(name));
+    expect(await read(connector, path), name).toEqual(Buffer.from(name));
+  }
+  const listed = await listAll(connector, '/names');
+  expect(listed.map(({ name }) => name).sort()).toEqual([...hardNames].sort());
+  expect(listed.every(({ path, name }) => path === `/names/${name}`)).toBe(true);
+  for (const name of hardNames) {
+    await connector.rename?.(`/names/${name}`, `/names/moved/${name}`, { replace: false }, never());
+    await connector.remove(connector.rename ? `/names/moved/${name}` : `/names/${name}`, never());
+  }
+  expect((await listAll(connector, '/names')).filter(({ kind }) => kind === 'file')).toEqual([]);
+});
+
+promise('names that differ only in case are two files', async (connector) => {
+  await put(connector, '/case/Report.csv', Buffer.from('upper'));
+  await put(connector, '/case/report.csv', Buffer.from('lower'));
+  expect((await read(connector, '/case/Report.csv')).toString()).toBe('upper');
+});
+
+promise('a path cannot leave the root', async (connector) => {
+  for (const path of ['/../escape', '/a/../../escape', '/./x', '/a\u0000b', '..']) {
+    await rejects('invalid', () => connector.stat(path, never()));
+    await rejects('invalid', () => connector.begin(path, write(1), never()));
+    await rejects('invalid', () => connector.open(path, {}, never()));
+    await rejects('invalid', () => connector.remove(path, never()));
+  }
+});
+
+for (const [words, bytes] of sizes()) {
+  promise(`a file of ${words} arrives whole`, async (connector) => {
+    const content = randomBytes(bytes(connector));
+    const entry = await put(connector, '/sizes/file.bin', content, { replace: true });
+    expect(entry).toMatchObject({ path: '/sizes/file.bin', name: 'file.bin', kind: 'file', size: content.length });
+    expect(digest(await read(connector, '/sizes/file.bin'))).toBe(digest(content));
+  });
+}
+
+function sizes(): Array<[string, (connector: Connector) => number]> {
+  return [
+    ['no bytes', () => 0],
+    ['1 byte', () => 1],
+    ['one block less a byte', ({ capabilities }) => capabilities.blockBytes - 1],
+    ['one block', ({ capabilities }) => capabilities.blockBytes],
+    ['one block and a byte', ({ capabilities }) => capabilities.blockBytes + 1],
+    ['3 MiB', () => 3 * 1024 * 1024],
+  ];
+}
+
+promise('pieces may be written in any order and larger than a block', async (connector) => {
+  const content = randomBytes(2 * connector.capabilities.blockBytes + 12_345);
+  const half = 1000;
+  const sink = await connector.begin('/order/file.bin', write(content.length), never());
+  await Promise.all([
+    sink.write(content.subarray(half), half, never()),
+    sink.write(content.subarray(0, half), 0, never()),
+  ]);
+  await sink.seal(never());
+  await sink.commit(never());
+  expect(digest(await read(connector, '/order/file.bin'))).toBe(digest(content));
+});
+
+promise(
+  'nothing is visible under the final name before commit, and listings never show the temporary file',
+  async (connector) => {
+    const sink = await connector.begin('/hidden/file.bin', write(3), never());
+    await sink.write(Buffer.from('abc'), 0, never());
+    await rejects('not-found', () => connector.stat('/hidden/file.bin', never()));
+    await sink.seal(never());
+    await rejects('not-found', () => connector.stat('/hidden/file.bin', never()));
+    expect(await listAll(connector, '/hidden')).toEqual([]);
+    await sink.commit(never());
+    expect((await listAll(connector, '/hidden')).map(({ name }) => name)).toEqual(['file.bin']);
+  },
+);
+
+promise('the temporary file is beside the target and named after the delivery', async (connector) => {
+  const sink = await connector.begin('/beside/file.bin', { ...write(0), deliveryId: 'dlv_1' }, never());
+  expect(sink.temporaryPath).toBe('/beside/.waybill-dlv_1.part');
+  await sink.abort();
+});
+
+promise('abort leaves nothing, twice and after commit too', async (connector) => {
+  const sink = await connector.begin('/aborted/file.bin', write(3), never());
+  await sink.write(Buffer.from('abc'), 0, never());
+  await sink.abort();
+  await sink.abort();
+  await rejects('not-found', () => connector.stat('/aborted/file.bin', never()));
+  await rejects('not-found', () => connector.stat(sink.temporaryPath, never()));
+  const sealed = await filled(connector, '/aborted/other.bin', Buffer.from('abc'));
+  await sealed.abort();
+  await rejects('not-found', () => connector.stat(sealed.temporaryPath, never()));
+  const committed = await filled(connector, '/aborted/third.bin', Buffer.from('abc'));
+  await committed.commit(never());
+  await committed.abort();
+  expect((await read(connector, '/aborted/third.bin')).toString()).toBe('abc');
+});
+
+promise('abort of a sealed file harms no file that was begun after the seal', async (connector) => {
+  const sealed = await filled(connector, '/neighbours/first.bin', Buffer.from('abc'));
+  const next = await connector.begin('/neighbours/next.bin', write(4), never());
+  await sealed.abort();
+  await next.write(Buffer.from('next'), 0, never());
+  await next.seal(never());
+  await next.commit(never());
+  expect((await read(connector, '/neighbours/next.bin')).toString()).toBe('next');
+});
+
+promise('a source that ends early fails in seal with integrity, and nothing is published', async (connector) => {
+  const sink = await connector.begin('/short/file.bin', write(10), never());
+  await sink.write(Buffer.from('only 6'), 0, never());
+  await rejects('integrity', () => sink.seal(never()));
+  await sink.abort();
+  await rejects('not-found', () => connector.stat('/short/file.bin', never()));
+});
+
+promise('a retry of the same delivery replaces what a killed attempt left', async (connector) => {
+  const killed = await connector.begin('/retried/file.bin', { ...write(9), deliveryId: 'same' }, never());
+  await killed.write(Buffer.from('old bytes'), 0, never());
+  const retry = await connector.begin('/retried/file.bin', { ...write(3), deliveryId: 'same' }, never());
+  await retry.write(Buffer.from('new'), 0, never());
+  await retry.seal(never());
+  await retry.commit(never());
+  expect((await read(connector, '/retried/file.bin')).toString()).toBe('new');
+  await killed.abort();
+  expect((await read(connector, '/retried/file.bin')).toString()).toBe('new');
+});
+
+promise('replace: false fails with exists and leaves both the target and the temporary file', async (connector) => {
+  await put(connector, '/taken/file.bin', Buffer.from('first'));
+  const sink = await filled(connector, '/taken/file.bin', Buffer.from('second'));
+  await rejects('exists', () => sink.commit(never()));
+  expect((await read(connector, '/taken/file.bin')).toString()).toBe('first');
+  expect((await connector.stat(sink.temporaryPath, never())).size).toBe(6);
+  await sink.abort();
+});
+
+promise('replace: true publishes over what is there', async (connector) => {
+  await put(connector, '/over/file.bin', Buffer.from('first, and longer'));
+  await put(connector, '/over/file.bin', Buffer.from('second'), { replace: true });
+  expect((await read(connector, '/over/file.bin')).toString()).toBe('second');
+});
+
+promise('of many writers without replace exactly one wins', async (connector) => {
+  const names = ['a', 'b', 'c', 'd', 'e'];
+  const sinks = await Promise.all(
+    names.map((name) => filled(connector, '/race/file.bin', Buffer.from(name), { deliveryId: name })),
+  );
+  const results = await Promise.allSettled(sinks.map((sink) => sink.commit(never())));
+  expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+  for (const result of results)
+    if (result.status === 'rejected') expect(result.reason).toMatchObject({ kind: 'exists' });
+  const winner = names[results.findIndex(({ status }) => status === 'fulfilled')]!;
+  expect((await read(connector, '/race/file.bin')).toString()).toBe(winner);
+  await Promise.all(sinks.map((sink) => sink.abort()));
+  expect((await listAll(connector, '/race')).map(({ name }) => name)).toEqual(['file.bin']);
+});
+
+promise('a folder in the place of the target is exists, with replace too', async (connector) => {
+  await put(connector, '/folder-in-the-way/name/inner.txt', Buffer.from('x'));
+  for (const replace of [false, true]) {
+    const sink = await filled(connector, '/folder-in-the-way/name', Buffer.from('y'), { replace });
+    await rejects('exists', () => sink.commit(never()));
+    await sink.abort();
+  }
+  expect((await read(connector, '/folder-in-the-way/name/inner.txt')).toString()).toBe('x');
+});
+
+promise('missing folders are made, by many writers at once too', async (connector) => {
+  const paths = Array.from({ length: 20 }, (_, index) => `/deep/a/b/c/${index % 3}/file-${index}.txt`);
+  await Promise.all(paths.map((path) => put(connector, path, Buffer.from(path))));
+  for (const path of paths) expect((await read(connector, path)).toString()).toBe(path);
+});
+
+promise('a file where a folder is needed is exists', async (connector) => {
+  await put(connector, '/file-as-folder', Buffer.from('x'));
+  await rejects('exists', () => connector.begin('/file-as-folder/inner.txt', write(1), never()));
+});
+
+promise('the modified time of the source is kept', async (connector) => {
+  if (!connector.capabilities.modifiedTimeKept) return;
+  const modified = '2021-03-04T05:06:07.000Z';
+  const entry = await put(connector, '/times/file.txt', Buffer.from('x'), { modified });
+  expect(entry.modified).toBe(modified);
+  expect((await connector.stat('/times/file.txt', never())).modified).toBe(modified);
+});

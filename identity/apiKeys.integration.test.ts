@@ -1,0 +1,151 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openStore } from '../prisma/store.ts';
+import { createTestDatabase, silentLog, type TestDatabase } from '../test/servers/database.ts';
+import { createApiKey, type NewApiKey, revokeApiKey, verifyApiKey } from './apiKeys.ts';
+import { newApiKeyText } from './apiKeyText.ts';
+import { ensureTenant } from './firstRun.ts';
+
+let database: TestDatabase;
+beforeAll(async () => {
+  database = await createTestDatabase();
+});
+afterAll(() => database.drop());
+
+const refused = { kind: 'unauthenticated' };
+const create = (tenant: 'a' | 'b' = 'a', more: Partial<NewApiKey> = {}) =>
+  createApiKey(database.store, { ...database.tenants[tenant], name: 'test', scopes: ['*'], ...more });
+
+test('a key proves its tenant, principal, role and scopes', async () => {
+  const { id, secret, expiresAt } = await create('b', { scopes: ['run:read', 'endpoint:*'], environment: 'dev' });
+  expect(secret).toMatch(/^wb_dev_/);
+  expect(await verifyApiKey(database.store, secret)).toEqual({
+    ...database.tenants.b,
+    tenantName: 'tenant-b',
+    principalName: 'owner',
+    role: 'owner',
+    scopes: ['run:read', 'endpoint:*'],
+    apiKeyId: id,
+  });
+  const days = (expiresAt.getTime() - Date.now()) / 86_400_000;
+  expect(days).toBeGreaterThan(89.9);
+  expect(days).toBeLessThan(90.1);
+});
+
+test('neither the key nor its secret part is stored anywhere', async () => {
+  const { secret } = await create();
+  const tail = secret.split('_').at(-1)!;
+  const [found] = await database.asOwner<{ text: string }>(
+    `select (select string_agg(k::text, '') from api_key k) || (select string_agg(c::text, '') from credential_index c) as text`,
+  );
+  expect(found!.text.length).toBeGreaterThan(100);
+  expect(found!.text).not.toContain(tail);
+  expect(found!.text).not.toContain(tail.slice(0, 43));
+  expect(found!.text).not.toContain(Buffer.from(secret).toString('hex'));
+});
+
+test('garbage, a mistyped key and a well-formed unknown one are refused alike', async () => {
+  const { secret } = await create();
+  const mistyped = secret.slice(0, -1) + (secret.endsWith('0') ? '1' : '0');
+  const answers = await Promise.all(
+    ['', 'x', mistyped, newApiKeyText('live').text].map((text) =>
+      verifyApiKey(database.store, text).catch((error: Error) => error),
+    ),
+  );
+  for (const answer of answers) expect(answer).toMatchObject({ ...refused, message: 'the API key is not valid' });
+});
+
+test('what is not a key is refused without asking the database', async () => {
+  const nowhere = openStore({
+    applicationUrl: 'postgresql://x@127.0.0.1:1/x',
+    systemUrl: 'postgresql://x@127.0.0.1:1/x',
+    log: silentLog,
+  });
+  await expect(verifyApiKey(nowhere, 'wb_live_garbage')).rejects.toMatchObject(refused);
+  await expect(verifyApiKey(nowhere, newApiKeyText('live').text)).rejects.toMatchObject({ kind: 'unavailable' });
+  await nowhere.close();
+});
+
+test('a hash in the index that leads to another key does not let it in', async () => {
+  const [one, other] = [await create('a'), await create('b')];
+  await database.asOwner(
+    `update credential_index i set tenant_id = o.tenant_id, credential_id = o.id from api_key o, api_key m
+     where m.id = '${one.id}' and o.id = '${other.id}' and i.hash = m.hash`,
+  );
+  await expect(verifyApiKey(database.store, one.secret)).rejects.toMatchObject(refused);
+});
+
+test('a revoked key is refused at once, and revoking again says that there was nothing to do', async () => {
+  const { id, secret } = await create();
+  const { tenantId } = database.tenants.a;
+  await verifyApiKey(database.store, secret);
+  expect(await revokeApiKey(database.store, { tenantId, id })).toBe(true);
+  await expect(verifyApiKey(database.store, secret)).rejects.toMatchObject({
+    ...refused,
+    message: 'the API key was revoked',
+  });
+  expect(await revokeApiKey(database.store, { tenantId, id })).toBe(false);
+});
+
+test('another tenant cannot revoke it, nor make a key for a principal that is not its own', async () => {
+  const { id, secret } = await create('a');
+  expect(await revokeApiKey(database.store, { tenantId: database.tenants.b.tenantId, id })).toBe(false);
+  await verifyApiKey(database.store, secret);
+  const stolen = {
+    tenantId: database.tenants.b.tenantId,
+    principalId: database.tenants.a.principalId,
+    name: 'x',
+    scopes: ['*'],
+  };
+  await expect(createApiKey(database.store, stolen)).rejects.toMatchObject({ kind: 'conflict' });
+});
+
+test('an expired key is refused', async () => {
+  const { id, secret } = await create();
+  await database.asOwner(`update api_key set expires_at = now() where id = '${id}'`);
+  await expect(verifyApiKey(database.store, secret)).rejects.toMatchObject({
+    ...refused,
+    message: 'the API key has expired',
+  });
+});
+
+test('a disabled principal is refused with all its keys', async () => {
+  const { secret } = await create('b');
+  await database.asOwner(`update principal set disabled_at = now() where id = '${database.tenants.b.principalId}'`);
+  await expect(verifyApiKey(database.store, secret)).rejects.toMatchObject({
+    ...refused,
+    message: expect.stringContaining('disabled'),
+  });
+  await database.asOwner(`update principal set disabled_at = null where id = '${database.tenants.b.principalId}'`);
+  await verifyApiKey(database.store, secret);
+});
+
+test('the last use is noted, at most once a minute', async () => {
+  const { id, secret } = await create();
+  const lastUse = async () =>
+    (await database.asOwner<{ at: Date | null }>(`select last_used_at as at from api_key where id = '${id}'`))[0]!.at;
+  expect(await lastUse()).toBeNull();
+  await Promise.all(Array.from({ length: 20 }, () => verifyApiKey(database.store, secret)));
+  const first = await lastUse();
+  expect(first).toBeInstanceOf(Date);
+  await verifyApiKey(database.store, secret);
+  expect(await lastUse()).toEqual(first);
+  await database.asOwner(`update api_key set last_used_at = now() - interval '61 seconds' where id = '${id}'`);
+  await verifyApiKey(database.store, secret);
+  expect((await lastUse())!.getTime()).toBeGreaterThanOrEqual(first!.getTime());
+});
+
+test.each<[Partial<NewApiKey>, string]>([
+  [{ scopes: [] }, 'scopes'],
+  [{ scopes: ['run:fly'] }, 'scopes'],
+  [{ expiresInDays: 0 }, 'expiresInDays'],
+  [{ expiresInDays: 91 }, 'expiresInDays'],
+  [{ expiresInDays: 1.5 }, 'expiresInDays'],
+  [{ name: ' ' }, 'name'],
+])('a key with %j is refused', async (more, field) => {
+  await expect(create('a', more)).rejects.toMatchObject({ kind: 'invalid', context: { field } });
+});
+
+test('a tenant is made once, also when many start at once', async () => {
+  const made = await Promise.all(Array.from({ length: 8 }, () => ensureTenant(database.store, 'newcomer')));
+  expect(new Set(made.map(({ tenantId, principalId }) => tenantId + principalId)).size).toBe(1);
+});

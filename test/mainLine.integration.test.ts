@@ -1,0 +1,163 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startReceiver } from '../cli/demo/receiver.ts';
+import { type Line, startLine } from './servers/line.ts';
+
+let line: Line;
+beforeAll(async () => {
+  line = await startLine();
+});
+afterAll(() => line?.stop());
+
+const pipelineText = await readFile(new URL('../pipelines/acme-orders-inbound.yaml', import.meta.url), 'utf8');
+const signingSecret = `whsec_${randomBytes(32).toString('base64')}`;
+
+describe('the example pipeline', () => {
+  const names = ['it\'s "quoted".csv', '100%.csv', '世界 #1.csv', 'empty.csv', 'a b.csv', `${'n'.repeat(251)}.csv`];
+  const contents = new Map(
+    names.map((name) => [name, name === 'empty.csv' ? Buffer.alloc(0) : randomBytes(10_000 + name.length)]),
+  );
+
+  test('brings every file whole and once, tells the webhook, and disposes of the source', async () => {
+    const receiver = await startReceiver(signingSecret);
+    try {
+      await line.write(path.join(line.partnerFolder, 'out'), Object.fromEntries(contents));
+      const webhook = `webhook: orders\napiVersion: waybill/v1\nurl: ${receiver.url}\nevents: ["orders.*", "run.completed"]\nsecrets: { signing: { file: ./whsec } }\n---\n`;
+      await line.apply(line.endpoints() + webhook + pipelineText, {
+        secrets: [
+          ...line.endpointSecrets(),
+          { kind: 'webhook', name: 'orders', secret: 'signing', value: signingSecret },
+        ],
+      });
+      const run = await line.run('acme-orders-inbound');
+      expect(run).toMatchObject({
+        status: 'succeeded',
+        error: null,
+        counts: { files: names.length, skipped: 0, failed: 0 },
+      });
+      const bytes = [...contents.values()].reduce((sum, content) => sum + content.length, 0);
+      expect(run.outputs).toEqual({ files: names.length, bytes });
+      expect((await readdir(path.join(line.landingFolder, 'acme'))).sort()).toEqual([...names].sort());
+      for (const [name, content] of contents) {
+        expect(await readFile(path.join(line.landingFolder, 'acme', name))).toEqual(content);
+        const delivery = run.deliveries.edges.find(({ node }) => node.source.path === `/out/${name}`)?.node;
+        expect(delivery).toMatchObject({
+          state: 'settled',
+          sha256: sha256(content),
+          target: { path: `/acme/${name}` },
+          disposedPath: `/done/${name}`,
+        });
+      }
+      expect(await readdir(path.join(line.partnerFolder, 'out'))).toEqual([]);
+      expect(await receiver.received('orders.received', 10_000)).toMatchObject({
+        verified: true,
+        body: { data: { files: names.length, bytes } },
+      });
+      expect(await receiver.received('run.completed', 10_000)).toMatchObject({ verified: true });
+      const types = run.auditEvents.edges.map(({ node }) => node.type);
+      expect(types.filter((type) => type === 'delivery.published')).toHaveLength(names.length);
+      expect(types).toEqual(
+        expect.arrayContaining([
+          'session.opened',
+          'run.started',
+          'transfer.started',
+          'transfer.completed',
+          'orders.finished',
+          'run.completed',
+          'session.closed',
+        ]),
+      );
+    } finally {
+      await receiver.close();
+    }
+  });
+
+  test('moves no byte for a file version that it has delivered, and still clears the source away', async () => {
+    const before = await readdir(path.join(line.partnerFolder, 'done'));
+    const { rename } = await import('node:fs/promises');
+    for (const name of before)
+      await rename(path.join(line.partnerFolder, 'done', name), path.join(line.partnerFolder, 'out', name));
+    const again = await line.run('acme-orders-inbound');
+    expect(again).toMatchObject({
+      status: 'succeeded',
+      counts: { files: 0, bytes: 0, skipped: names.length, failed: 0 },
+    });
+    expect(again.deliveries.edges.every(({ node }) => node.state === 'skipped')).toBe(true);
+    expect(await readdir(path.join(line.partnerFolder, 'out'))).toEqual([]);
+  });
+
+  test('is one query from a transfer to its run, version, session, audit events and webhook messages', async () => {
+    const { body } = await line.api.graphql(
+      line.api.keys.a,
+      `{ transfers(first: 1) { edges { node { step counts { files } run { status version { hash publishedBy { name } }
+         session { principal { name } applicationId endedAt } auditEvents(first: 50) { edges { node { type } } }
+         webhookDeliveries(first: 10) { edges { node { type state attempts } } } } } } } }`,
+    );
+    expect(body.errors).toBeUndefined();
+    const { run, step } = body.data.transfers.edges[0].node;
+    expect(step).toBe('orders');
+    expect(run.version.hash).toMatch(/^[0-9a-f]{64}$/);
+    expect(run.session).toMatchObject({ applicationId: 10, endedAt: expect.any(String) });
+    expect(run.auditEvents.edges.length).toBeGreaterThan(5);
+    expect(run.webhookDeliveries.edges.map((edge: { node: { type: string } }) => edge.node.type).sort()).toEqual([
+      'orders.finished',
+      'orders.received',
+      'run.completed',
+    ]);
+  });
+
+  test('shows in Temporal under its own name, with its tenant and outcome, and no file name in history', async () => {
+    const run = await line.run('acme-orders-inbound');
+    const handle = line.api.temporal.workflow.getHandle(run.workflowId);
+    const { type, status, searchAttributes } = await handle.describe();
+    expect({ type, status: status.name }).toEqual({ type: 'acme-orders-inbound', status: 'COMPLETED' });
+    expect(searchAttributes).toMatchObject({ WaybillPipeline: ['acme-orders-inbound'], WaybillStatus: ['succeeded'] });
+    const history = JSON.stringify(await handle.fetchHistory());
+    expect(Buffer.from(history).includes('世界')).toBe(false);
+    expect(Buffer.from(history).includes(Buffer.from('世界 #1.csv').toString('base64').slice(0, 12))).toBe(false);
+  });
+});
+
+describe('a webhook', () => {
+  test('that fails is tried again with the same id, three times, until it is taken', async () => {
+    const seen: Array<{ id: string | undefined; attempt: number }> = [];
+    const server = createServer((request, response) => {
+      request.resume().on('end', () => {
+        seen.push({ id: request.headers['webhook-id'] as string, attempt: seen.length });
+        response.writeHead(seen.length < 4 ? 503 : 204).end();
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+    await line.apply(
+      `webhook: flaky\napiVersion: waybill/v1\nurl: ${url}\nevents: ["flaky.*"]\nsecrets: { signing: { file: ./whsec } }\n---
+pipeline: flaky-news
+apiVersion: waybill/v1
+steps: [ { use: webhook.send@1, with: { event: flaky.news } } ]
+`,
+      { secrets: [{ kind: 'webhook', name: 'flaky', secret: 'signing', value: signingSecret }] },
+    );
+    await line.run('flaky-news');
+    await expect.poll(() => seen.length, { timeout: 20_000 }).toBe(4);
+    expect(new Set(seen.map(({ id }) => id)).size).toBe(1);
+    const state = async () =>
+      (
+        await line.api.graphql(
+          line.api.keys.a,
+          '{ webhooks(first: 10) { edges { node { name deliveries(first: 1) { edges { node { state attempts } } } } } } }',
+        )
+      ).body.data.webhooks.edges.find((edge: { node: { name: string } }) => edge.node.name === 'flaky').node.deliveries
+        .edges[0].node;
+    await expect.poll(state, { timeout: 10_000 }).toEqual({ state: 'delivered', attempts: 4 });
+    server.closeAllConnections();
+    server.close();
+  });
+});
+
+function sha256(content: Buffer): string {
+  return createHash('sha256').update(content).digest('hex');
+}

@@ -1,0 +1,1 @@
+export function unpack(archive: Buffer, folder: string): void;
