@@ -227,18 +227,20 @@ function checkForEach(block: Located, path: string, scope: BlockScope, context: 
       fileSetHint(checked.cel, scope),
     );
   const as = block.entries!.get('as')?.value;
-  const variable = as ? as.value : pipelineDefaults.as;
-  const named = as ? checkIdentifier(variable, as.range, report, true) : true;
-  if (as && named && Object.hasOwn(scope.roots, String(variable)))
-    report.add('DUPLICATE_NAME', as.range, `"${variable}" is already the variable of a loop around this one`);
-  const roots = named ? { ...scope.roots, [String(variable)]: element } : scope.roots;
+  const variable = typeof as?.value === 'string' ? as.value : pipelineDefaults.as;
+  const named = as ? checkIdentifier(as.value, as.range, report, true) : true;
+  if (named && Object.hasOwn(scope.roots, variable)) {
+    const at = as ? as.range : block.entries!.get('forEach')!.key;
+    report.add('DUPLICATE_NAME', at, `"${variable}" is already the variable of a loop around this one`, 'name this one with `as:`');
+  }
+  const roots = named ? { ...scope.roots, [variable]: element } : scope.roots;
   const id = idOf(block, report);
   const body = checkBlocks(listOf(block, 'steps'), `${path}.steps`, { roots, steps: scope.steps }, context);
   const compiled: ForEachBlock = {
     kind: 'forEach',
     ...checkBase(block, path, scope, body.steps, context, roots),
     items: checked?.cel ?? '',
-    as: String(variable),
+    as: variable,
     maxParallel: numberOf(block, 'maxParallel') ?? pipelineDefaults.maxParallel,
     steps: body.blocks,
   };

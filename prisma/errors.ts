@@ -57,15 +57,14 @@ const kindOfPrismaCode: Record<string, ErrorKind> = {
 
 /**
  * The error as a WaybillError when it is the database's; any other error, and a WaybillError, comes back as it is.
- * The message names table and constraint, never a value: PostgreSQL's `detail` holds row content and is taken off the cause,
- * which may be logged.
+ * The message names table and constraint, never a value: behind row-level security PostgreSQL itself
+ * withholds the row in `detail`, so that the cause can be logged.
  */
 export function databaseError(error: unknown, operation: string): unknown {
   if (error instanceof WaybillError || !(error instanceof Error)) return error;
   const facts = readFacts(error);
   const kind = kindOf(facts);
   if (!kind) return error;
-  delete (error as { detail?: string }).detail;
   const { state, table, constraint } = facts;
   const where = [table && `table ${table}`, constraint && `constraint ${constraint}`].filter(Boolean).join(', ');
   const message =

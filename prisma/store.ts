@@ -10,6 +10,8 @@ import { checkWall } from './selfCheck.ts';
 
 const connectTimeoutMs = 10_000;
 const statementTimeoutMs = 60_000;
+/** Also keeps firewalls from forgetting an idle connection. */
+const keepAliveMs = 30_000;
 const idleInTransactionTimeoutMs = 60_000;
 /** How long an interactive transaction waits for a connection, and how long it may take as a whole. */
 const transactionWaitMs = 15_000;
@@ -96,6 +98,7 @@ function openPool(connectionString: string, max: number, log: StoreLog): pg.Pool
     statement_timeout: statementTimeoutMs,
     idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,
     keepAlive: true,
+    keepAliveInitialDelayMillis: keepAliveMs,
     application_name: 'waybill',
   });
   // Without a listener the death of a connection, idle or in use, would end the process.

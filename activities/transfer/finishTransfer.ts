@@ -16,12 +16,11 @@ export interface FinishInput {
   runId: string;
   transferId: string;
   status: 'succeeded' | 'failed' | 'cancelled';
+  /** Why the step gave up: said of files whose turn never came. */
+  failure?: Pick<Failure, 'kind' | 'message'> | null;
 }
 
 export type FinishAnswer = TransferCounts & { firstFailure: Failure | null };
-
-/** Said of files whose turn never came. */
-const neverTried = { kind: 'cancelled', message: 'not tried: the step failed before its turn' };
 
 /**
  * Closes a transfer: what is left becomes failed (with the error of its last attempt) or cancelled, claims are released,
@@ -29,14 +28,17 @@ const neverTried = { kind: 'cancelled', message: 'not tried: the step failed bef
  */
 export async function finishTransfer(
   { store }: Pick<TransferDependencies, 'store'>,
-  { tenantId, runId, transferId, status }: FinishInput,
+  { tenantId, runId, transferId, status, failure: reason }: FinishInput,
 ): Promise<FinishAnswer> {
   return store.sql(tenantId, async (sql) => {
     const run = await findLedgerRun(sql, tenantId, runId);
     const transfer = await lockTransfer(sql, tenantId, transferId);
     const events = eventsOf(run, runId, transferId);
     const state = status === 'cancelled' ? 'cancelled' : 'failed';
-    const abandoned = await abandonDeliveries(sql, tenantId, transferId, { state, error: neverTried });
+    const kind = reason?.kind ?? 'unavailable';
+    const message =
+      reason == null ? 'not tried: the step gave up before' : `not tried, since the step gave up: ${reason.message}`;
+    const abandoned = await abandonDeliveries(sql, tenantId, transferId, { state, error: { kind, message } });
     const counts = await transferCounts(sql, tenantId, transferId);
     const failure = await firstFailure(sql, tenantId, transferId);
     const end = status === 'succeeded' && counts.failed > 0 ? 'failed' : status;

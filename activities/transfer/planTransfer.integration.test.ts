@@ -124,6 +124,7 @@ describe('planning', () => {
       ['planned', null],
       ['failed', 'invalid'],
     ]);
+    expect((await world.events('delivery.failed')).at(-1)?.data).toMatchObject({ kind: 'invalid', delivered: false });
   });
 
   test('a source that vanishes while a plan exists is no reason to plan again', async () => {

@@ -1,4 +1,4 @@
-import { recordEvents } from '../../audit/record.ts';
+import { type NewEvent, recordEvents } from '../../audit/record.ts';
 import { type Location, parseLocation } from '../../language/location.ts';
 import type { Sql } from '../../prisma/contract.ts';
 import {
@@ -13,6 +13,7 @@ import {
   openTransfer,
   type PlannedDelivery,
   plannedTotals,
+  type RefusedDelivery,
   readFileSet,
   type TransferRow,
 } from '../../prisma/ledger.ts';
@@ -21,7 +22,7 @@ import type { Json } from '../../schema/plan.ts';
 import { createBatches } from './batches.ts';
 import { type ActivityContext, limits, type TransferDependencies } from './context.ts';
 import { deliveryKey } from './deliveryKey.ts';
-import { eventsOf } from './events.ts';
+import { type EventWriter, eventsOf } from './events.ts';
 import { withHeartbeat } from './heartbeat.ts';
 import { listingBase, listingTerms, listLocation } from './listing.ts';
 import {
@@ -182,19 +183,25 @@ async function writePlan(sql: Sql, { tenantId, runId, run, transferId, setId }: 
   const transfer = await lockTransfer(sql, tenantId, transferId);
   if (!transfer.planned) {
     const batches = createBatches();
+    const events = eventsOf(run, runId, transferId);
     let after = -1;
     for (;;) {
       const page = await readFileSet(sql, tenantId, { setId, after, limit: limits.pageRows });
       if (page.length === 0) break;
       after = page.at(-1)!.ordinal;
       const rows = page.map((file) => planDelivery(file, { tenantId, run, transfer, batch: batches.place(file.size) }));
-      await insertDeliveries(sql, tenantId, transfer, rows);
+      const refused = await insertDeliveries(sql, tenantId, transfer, rows);
+      await recordEvents(
+        sql,
+        tenantId,
+        refused.map((row) => refusal(row, transfer, events)),
+      );
     }
     await refuseSharedTarget(sql, tenantId, transfer);
     await completePlan(sql, tenantId, transferId, batches.count());
     const totals = await plannedTotals(sql, tenantId, transferId);
     const { step, sourceEndpoint, targetEndpoint } = transfer;
-    const event = eventsOf(run, runId, transferId).transfer('transfer.started', transferId, {
+    const event = events.transfer('transfer.started', transferId, {
       step,
       sourceEndpoint,
       targetEndpoint,
@@ -203,6 +210,16 @@ async function writePlan(sql: Sql, { tenantId, runId, run, transferId, setId }: 
     await recordEvents(sql, tenantId, [event]);
   }
   await deleteFileSet(sql, tenantId, setId);
+}
+
+function refusal(row: RefusedDelivery, transfer: TransferRow, events: EventWriter): NewEvent {
+  return events.delivery('delivery.failed', row, {
+    source: { endpoint: transfer.sourceEndpoint, path: row.sourcePath },
+    target: { endpoint: transfer.targetEndpoint, path: row.targetPath },
+    delivered: false,
+    kind: row.kind,
+    message: row.message,
+  });
 }
 
 function planDelivery(

@@ -7,6 +7,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { freePorts } from './ports.ts';
 import { type EmbeddedPostgres, removePostgres, startPostgres } from './postgres.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -89,7 +90,7 @@ test('one that a killed parent left on another port is stopped, and starts on th
   const { parent, postgres } = await startInChild();
   parent.kill('SIGKILL');
   await once(parent, 'exit');
-  const port = await freePort();
+  const [port] = (await freePorts('127.0.0.1', 1)) as [number];
   const moved = await start(port);
   expect(moved.port).toBe(port);
   expect(moved.pid).not.toBe(postgres.pid);
@@ -215,15 +216,6 @@ async function cloneOf(clone: string, mode: number): Promise<string> {
 
 async function homeOf(state: string): Promise<string> {
   return (JSON.parse(await readFile(path.join(state, 'postgres.json'), 'utf8')) as { folder: string }).folder;
-}
-
-async function freePort(): Promise<number> {
-  const listener = createServer().listen(0, '127.0.0.1');
-  await once(listener, 'listening');
-  const { port } = listener.address() as { port: number };
-  listener.close();
-  await once(listener, 'close');
-  return port;
 }
 
 async function query(url: string, statement: string): Promise<unknown> {

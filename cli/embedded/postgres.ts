@@ -1,11 +1,11 @@
 import { execFile, spawn } from 'node:child_process';
 import { chmodSync, chownSync, closeSync, openSync } from 'node:fs';
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { WaybillError } from '../../schema/errors.ts';
+import { assertPortFree, freePorts } from './ports.ts';
 import { type PostgresHome, preparePostgresHome, readPostgresHome } from './postgresHome.ts';
 import { type Postmaster, readPostmaster, removeReusedPid } from './postmaster.ts';
 
@@ -123,7 +123,7 @@ async function takeOver(home: PostgresHome, options: PostgresOptions): Promise<P
 async function launch(home: PostgresHome, port: number): Promise<Postmaster> {
   await removeReusedPid(home.dataFolder);
   for (let attempt = 1; ; attempt += 1) {
-    const chosen = port === 0 ? await freePort() : port;
+    const chosen = port === 0 ? (await freePorts(host, 1))[0]! : port;
     if (!(await isFree(chosen))) {
       throw new WaybillError('conflict', `port ${chosen} on ${host}, wanted for PostgreSQL, is taken`, {
         port: chosen,
@@ -234,23 +234,11 @@ function environmentOf(home: PostgresHome): NodeJS.ProcessEnv {
   return { LC_ALL: 'C', TZ: 'UTC', LD_LIBRARY_PATH: libraries, DYLD_LIBRARY_PATH: libraries };
 }
 
-async function freePort(): Promise<number> {
-  return withListener(0, (port) => port);
-}
-
 function isFree(port: number): Promise<boolean> {
-  return withListener(port, () => true).catch(() => false);
-}
-
-function withListener<Result>(port: number, answer: (port: number) => Result): Promise<Result> {
-  return new Promise((resolve, reject) => {
-    const listener = createServer();
-    listener.once('error', reject);
-    listener.listen({ port, host, exclusive: true }, () => {
-      const address = listener.address();
-      listener.close(() => resolve(answer(typeof address === 'object' && address ? address.port : port)));
-    });
-  });
+  return assertPortFree(host, port, 'PostgreSQL').then(
+    () => true,
+    () => false,
+  );
 }
 
 async function tailOf(file: string): Promise<string> {

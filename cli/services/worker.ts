@@ -10,6 +10,7 @@ import type { ConnectorRegistry } from '../../connectors/registry.ts';
 import type { SecretBox } from '../../identity/secrets.ts';
 import type { Store } from '../../prisma/contract.ts';
 import { taskQueues } from '../../schema/workflow.ts';
+import { logTemporalTo } from './temporalLog.ts';
 
 /** Transfer activities of one worker process at a time; each holds at most a ring of buffers per file in flight. */
 const transfersAtOnce = 16;
@@ -42,6 +43,7 @@ export interface RunningWorker {
 /** Starts the three workers of a process: runs, transfers, system. Settles when they poll. */
 export async function startWorker(dependencies: WorkerDependencies): Promise<RunningWorker> {
   const { temporalAddress, namespace, store, log } = dependencies;
+  logTemporalTo(log);
   const [runBundle, systemBundle] = await Promise.all([bundle('run.ts'), bundle('system.ts')]);
   const connection = await NativeConnection.connect({ address: temporalAddress });
   const clientConnection = await Connection.connect({ address: temporalAddress });

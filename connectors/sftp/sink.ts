@@ -107,12 +107,11 @@ class SftpSink implements Sink {
         send: (sftp, answer) => sftp.write(this.#handle, view, 0, view.length, at, (error) => answer(error)),
       });
     } catch (error) {
-      throw await explain(error, connection, this.#place.root, this.temporaryPath, signal);
+      throw await explain(error, connection, this.#place.root, this.#path, signal);
     }
   }
 
   async seal(signal: AbortSignal): Promise<void> {
-    const { connection } = this.#lease;
     // In flight together: the server works on one handle in the order of the requests.
     const [, , facts] = await Promise.all([
       this.#keepModified(signal),
@@ -163,7 +162,7 @@ class SftpSink implements Sink {
       });
     } catch (error) {
       if (hasStatus(error, status.unsupported)) return;
-      throw await explain(error, connection, this.#place.root, this.temporaryPath, signal);
+      throw await explain(error, connection, this.#place.root, this.#path, signal);
     }
   }
 

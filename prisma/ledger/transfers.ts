@@ -109,20 +109,35 @@ export interface PlannedDelivery {
   refusal: { kind: string; message: string } | null;
 }
 
-/** Writes planned rows. Only in the transaction that also completes the plan: the ledger never deletes a row. */
+export interface RefusedDelivery extends Record<string, unknown> {
+  id: string;
+  sourcePath: string;
+  targetPath: string;
+  kind: string;
+  message: string;
+}
+
+/**
+ * Writes planned rows and gives those that were refused. Only in the transaction that also completes the plan: the ledger
+ * never deletes a row.
+ */
 export async function insertDeliveries(
   sql: Sql,
   tenantId: string,
   transfer: TransferRow,
   deliveries: readonly PlannedDelivery[],
-): Promise<void> {
-  await sql.query(
-    `insert into delivery (tenant_id, transfer_id, run_id, batch, delivery_key, state, source_endpoint, source_path,
+): Promise<RefusedDelivery[]> {
+  return sql.query<RefusedDelivery>(
+    `with written as (
+     insert into delivery (tenant_id, transfer_id, run_id, batch, delivery_key, state, source_endpoint, source_path,
             source_size, source_modified, target_endpoint, target_path, error_kind, error_message)
      select $1::uuid, $2::uuid, $3::uuid, d.batch, decode(d.key, 'hex'), case when d.error_kind is null then 'planned' else 'failed' end,
             $4::text, d.path, d.size, d.modified, $5::text, d.target, d.error_kind, d.error_message
        from unnest($6::int[], $7::text[], $8::text[], $9::bigint[], $10::text[], $11::text[], $12::text[], $13::text[])
-            as d(batch, key, path, size, modified, target, error_kind, error_message)`,
+            as d(batch, key, path, size, modified, target, error_kind, error_message)
+     returning id, state, source_path, target_path, error_kind, error_message)
+     select id, source_path as "sourcePath", target_path as "targetPath", error_kind as kind, error_message as message
+       from written where state = 'failed'`,
     [
       tenantId,
       transfer.id,
