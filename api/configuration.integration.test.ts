@@ -164,6 +164,7 @@ describe('applyConfiguration', () => {
 
   test('of many at once leaves one outcome', async () => {
     const results = await Promise.all(Array.from({ length: 6 }, () => apply([both, pipeline()])));
+    expect(results.map(({ __typename }) => __typename)).toEqual(Array(6).fill('ApplyConfigurationPayload'));
     expect(results.flatMap(words).filter((change) => change === 'pipeline orders created')).toHaveLength(1);
     expect(await events()).toHaveLength(3);
   });

@@ -167,6 +167,8 @@ describe('deliveries', () => {
     const none = await ask(query.replace('1*7', 'none*'));
     expect(none.deliveries.edges).toEqual([]);
     expect(none.deliveries.pageInfo.hasNextPage).toBe(true);
+    const rest = await ask(query.replace('1*7', 'none*'), { after: none.deliveries.pageInfo.endCursor });
+    expect(rest.deliveries.pageInfo.hasNextPage).toBe(false);
     const ids = new Set<string>();
     let after: string | null = null;
     do {

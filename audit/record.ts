@@ -3,7 +3,7 @@ import { WaybillError } from '../schema/errors.ts';
 import type { Json } from '../schema/plan.ts';
 
 /** Standard Webhooks: a body is smaller than this. */
-export const maxWebhookBodyBytes = 20_000;
+const maxWebhookBodyBytes = 20_000;
 
 export interface NewEvent {
   type: string;

@@ -4,7 +4,7 @@ import { WaybillError } from '../schema/errors.ts';
 import { newApiKeyText, parseApiKeyText } from './apiKeyText.ts';
 import { isScope } from './permissions.ts';
 
-export const maxExpiryDays = 90;
+const maxExpiryDays = 90;
 const maxKeyNameCharacters = 100;
 const maxScopes = 50;
 

@@ -24,7 +24,7 @@ export const permissions = [
 export type Permission = (typeof permissions)[number];
 
 export const roles = ['owner', 'engineer', 'operator', 'auditor', 'uploader', 'service'] as const;
-export type Role = (typeof roles)[number];
+type Role = (typeof roles)[number];
 
 const look: readonly Permission[] = [
   'pipeline:read',
@@ -58,18 +58,6 @@ export function allow(caller: { role: string; scopes: readonly string[] }, permi
 /** Whether a scope can be given to a key: `*`, a permission, or `family:*`. */
 export function isScope(scope: string): boolean {
   return permissions.some((permission) => covers(scope, permission));
-}
-
-/**
- * Whether the caller may give these scopes to a key of its own: nobody gives what they lack. A wide scope (`*`) is given
- * by who can do everything that it covers, or by who holds it already.
- */
-export function mayGrant(caller: { role: string; scopes: readonly string[] }, scopes: readonly string[]): boolean {
-  return scopes.every((scope) => {
-    if (caller.scopes.includes('*') || caller.scopes.includes(scope)) return isScope(scope);
-    const covered = permissions.filter((permission) => covers(scope, permission));
-    return covered.length > 0 && covered.every((permission) => allow(caller, permission));
-  });
 }
 
 function covers(scope: string, permission: Permission): boolean {

@@ -1,7 +1,7 @@
 import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from 'node:crypto';
 import { WaybillError } from '../schema/errors.ts';
 
-export const masterKeyBytes = 32;
+const masterKeyBytes = 32;
 const keyBytes = 32;
 const nonceBytes = 12;
 const tagBytes = 16;

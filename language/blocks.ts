@@ -231,7 +231,12 @@ function checkForEach(block: Located, path: string, scope: BlockScope, context: 
   const named = as ? checkIdentifier(as.value, as.range, report, true) : true;
   if (named && Object.hasOwn(scope.roots, variable)) {
     const at = as ? as.range : block.entries!.get('forEach')!.key;
-    report.add('DUPLICATE_NAME', at, `"${variable}" is already the variable of a loop around this one`, 'name this one with `as:`');
+    report.add(
+      'DUPLICATE_NAME',
+      at,
+      `"${variable}" is already the variable of a loop around this one`,
+      'name this one with `as:`',
+    );
   }
   const roots = named ? { ...scope.roots, [variable]: element } : scope.roots;
   const id = idOf(block, report);

@@ -3,7 +3,14 @@ import { WaybillError } from '../schema/errors.ts';
 import { evaluate, evaluateCondition, fill } from './evaluate.ts';
 
 const scope = {
-  inputs: { count: 3, ratio: 2.5, name: 'a b', list: [1, 2, 3], map: { constructor: 'mine', k: 1 }, big: 5_000_000_000 },
+  inputs: {
+    count: 3,
+    ratio: 2.5,
+    name: 'a b',
+    list: [1, 2, 3],
+    map: { constructor: 'mine', k: 1 },
+    big: 5_000_000_000,
+  },
   file: { endpoint: 'acme-sftp', path: '/out/ORD_1.tar.gz', name: 'ORD_1.tar.gz', size: 10, modified: null },
   run: { id: 'run_1', date: '2026-03-01', startedAt: '2026-03-01T10:11:12.000Z' },
   steps: { list: { files: { ref: 'x', count: 0, bytes: 0 } }, skipped: null },
@@ -85,7 +92,13 @@ describe('an expression', () => {
   });
 
   test('cannot reach what belongs to JavaScript', () => {
-    for (const cel of ['inputs.map.__proto__', 'inputs.toString', 'inputs.list.length', 'run.hasOwnProperty', 'file["valueOf"]']) {
+    for (const cel of [
+      'inputs.map.__proto__',
+      'inputs.toString',
+      'inputs.list.length',
+      'run.hasOwnProperty',
+      'file["valueOf"]',
+    ]) {
       expect(() => evaluate(cel, scope), cel).toThrow(WaybillError);
     }
   });
@@ -139,7 +152,11 @@ describe('fill', () => {
   });
 
   test('reads braces and quotes of CEL', () => {
-    expect(fill(['${{ {"a": {"b": 1}} }}', `\${{ '}}' }}`, '${{ "\\"}}" }}!'], scope)).toEqual([{ a: { b: 1 } }, '}}', '"}}!']);
+    expect(fill(['${{ {"a": {"b": 1}} }}', `\${{ '}}' }}`, '${{ "\\"}}" }}!'], scope)).toEqual([
+      { a: { b: 1 } },
+      '}}',
+      '"}}!',
+    ]);
   });
 
   test('never reads what an expression gave as a template', () => {

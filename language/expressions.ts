@@ -1,4 +1,4 @@
-import type { ParseResult } from '@marcbachmann/cel-js';
+import type { Environment, ParseResult } from '@marcbachmann/cel-js';
 import {
   baseEnvironment,
   describeCelError,
@@ -102,8 +102,7 @@ function check(run: ParseResult): { valid: boolean; type?: string; error?: unkno
  * An environment that knows just what the expression names: pipelines have many steps, an expression names few of them.
  * Types are registered for fields, so that a field of a wrong name or type is found where it stands.
  */
-function typedEnvironment(references: readonly Reference[], roots: ScopeFields) {
-  const environment = baseEnvironment.clone();
+function typedEnvironment(references: readonly Reference[], roots: ScopeFields): Environment {
   const variables = new Map<string, ScopeType>();
   for (const { segments } of references) {
     const root = segments[0]!.name;
@@ -115,12 +114,22 @@ function typedEnvironment(references: readonly Reference[], roots: ScopeFields) 
     const id = segments[1]!.name;
     variables.set(root, { ...(variables.get(root) as ScopeFields | undefined), [id]: type[id]! });
   }
+  const key = JSON.stringify([...variables]);
+  const known = environments.get(key);
+  if (known) return known;
+  const environment = baseEnvironment.clone();
   for (const [name, type] of variables) {
     if (typeof type === 'string') environment.registerVariable(name, type);
     else environment.registerVariable({ name, schema: type as never });
   }
+  if (environments.size >= maxEnvironments) environments.clear();
+  environments.set(key, environment);
   return environment;
 }
+
+/** A memo: an environment never changes once it is made, and a file has many expressions over the same names. */
+const environments = new Map<string, Environment>();
+const maxEnvironments = 200;
 
 function checkReference(reference: Reference, scope: ExpressionScope): ExpressionMistake[] {
   const root = reference.segments[0]!;

@@ -30,10 +30,13 @@ export function lintTransfer(input: Located, compiled: Record<string, Json>, rep
   }
 }
 
+/** What is not well-formed has been reported elsewhere, and is not looked at. */
 function asLocation(value: Json | undefined): { path?: string; glob?: string } | null {
-  return value !== null && typeof value === 'object' && !Array.isArray(value)
-    ? (value as { path?: string; glob?: string })
-    : null;
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) return null;
+  return {
+    ...(typeof value.path === 'string' ? { path: value.path } : {}),
+    ...(typeof value.glob === 'string' ? { glob: value.glob } : {}),
+  };
 }
 
 function namesRun(template: string): boolean {

@@ -5,14 +5,30 @@ const endpoints = { partner: 'acme-sftp', landing: 'landing-zone' };
 
 describe('a location', () => {
   test('in its short form is a path, or a glob when it holds a sign of one', () => {
-    expect(parseLocation('partner:/out//a.csv', endpoints)).toEqual({ alias: 'partner', endpoint: 'acme-sftp', path: '/out/a.csv', glob: null });
-    expect(parseLocation('partner:out/*.csv', endpoints)).toEqual({ alias: 'partner', endpoint: 'acme-sftp', path: null, glob: '/out/*.csv' });
+    expect(parseLocation('partner:/out//a.csv', endpoints)).toEqual({
+      alias: 'partner',
+      endpoint: 'acme-sftp',
+      path: '/out/a.csv',
+      glob: null,
+    });
+    expect(parseLocation('partner:out/*.csv', endpoints)).toEqual({
+      alias: 'partner',
+      endpoint: 'acme-sftp',
+      path: null,
+      glob: '/out/*.csv',
+    });
     expect(parseLocation('landing:/in/', endpoints).path).toBe('/in/');
   });
 
   test('in its long form takes signs of a glob in a path as part of the name', () => {
-    expect(parseLocation({ endpoint: 'partner', path: '/out/a[1]*.csv' }, endpoints)).toMatchObject({ path: '/out/a[1]*.csv', glob: null });
-    expect(parseLocation({ endpoint: 'partner', glob: '/out/{a,b}' }, endpoints)).toMatchObject({ path: null, glob: '/out/{a,b}' });
+    expect(parseLocation({ endpoint: 'partner', path: '/out/a[1]*.csv' }, endpoints)).toMatchObject({
+      path: '/out/a[1]*.csv',
+      glob: null,
+    });
+    expect(parseLocation({ endpoint: 'partner', glob: '/out/{a,b}' }, endpoints)).toMatchObject({
+      path: null,
+      glob: '/out/{a,b}',
+    });
   });
 
   test.each([
@@ -30,13 +46,23 @@ describe('a location', () => {
     expect(() => parseLocation(text, endpoints)).toThrow(words);
   });
 
-  test.each([[null], [5], [[]], [{ endpoint: 'partner' }], [{ endpoint: 'partner', path: '/a', glob: '/b' }]])('%j is refused', (value) => {
-    expect(() => parseLocation(value as never, endpoints)).toThrow('a location is');
-  });
+  test.each([[null], [5], [[]], [{ endpoint: 'partner' }], [{ endpoint: 'partner', path: '/a', glob: '/b' }]])(
+    '%j is refused',
+    (value) => {
+      expect(() => parseLocation(value as never, endpoints)).toThrow('a location is');
+    },
+  );
 });
 
 test('the base of a glob is its fixed folder', () => {
-  expect(['/out/*.csv', '/*', '/out/a/**/x', '/out/a.csv', '/a\\[1/*', '/{a,b}/c'].map(globBase)).toEqual(['/out', '/', '/out/a', '/out', '/a[1', '/']);
+  expect(['/out/*.csv', '/*', '/out/a/**/x', '/out/a.csv', '/a\\[1/*', '/{a,b}/c'].map(globBase)).toEqual([
+    '/out',
+    '/',
+    '/out/a',
+    '/out',
+    '/a[1',
+    '/',
+  ]);
 });
 
 test('a matcher takes any of its globs, relative ones from the root', () => {

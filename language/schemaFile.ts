@@ -93,11 +93,16 @@ function endpointSchema(schema: JsonSchema, connectors: readonly ConnectorDefini
       then: {
         properties: {
           config: { $ref: `#/definitions/connector-${connector.kind}` },
-          secrets: { propertyNames: { enum: Object.keys(connector.secrets) } },
+          secrets: secretNames(connector),
         },
       },
     })),
   };
+}
+
+function secretNames(connector: ConnectorDefinitionLike): JsonSchema {
+  const names = Object.keys(connector.secrets);
+  return names.length > 0 ? { propertyNames: { enum: names } } : { maxProperties: 0 };
 }
 
 function requiredInput(input: TSchema): boolean {

@@ -17,7 +17,7 @@ import type { Json } from '../schema/plan.ts';
 import { createReport, type Report, type SourceRange } from './report.ts';
 import { sourceOffsets } from './sourceOffsets.ts';
 
-/** A value of a file together with where it stands. Mappings have no prototype: any key is safe to look up. */
+/** A value of a file together with where it stands. Look keys up in `entries`; in `value` every object has `constructor`. */
 export interface Located {
   value: Json;
   range: SourceRange;
@@ -270,7 +270,7 @@ class Reader {
 
   private mapping(items: ReadonlyArray<{ key: unknown; value: unknown }>, depth: number, range: SourceRange): Located {
     const entries = new Map<string, { key: SourceRange; value: Located }>();
-    const value: Record<string, Json> = Object.create(null);
+    const value: Record<string, Json> = {};
     for (const pair of items) {
       const key = rangeOf(pair.key as Node | null, range);
       if (

@@ -33,7 +33,6 @@ async function connectChecked(
     const addresses = await orCancelled(resolveAllowed(host, policy), signal);
     return await openSocket(host, port, addresses, signal);
   } catch (error) {
-    if (options.signal?.aborted) throw cancellation(options.signal);
     if (!deadline.aborted) throw error;
     throw new WaybillError('timeout', `${host}:${port} did not answer within ${options.timeoutMs} ms`, {
       operation: 'connecting',

@@ -24,6 +24,7 @@ export interface TransferDependencies {
   log: Log;
   /** Memory for file contents, shared by every copy of the process. */
   buffers: Buffers;
+  clock: { now(): Date };
   /** Called after each durable step of a delivery, for tests that stop the process there. */
   observe?(step: DurableStep, deliveryId: string): void | Promise<void>;
 }

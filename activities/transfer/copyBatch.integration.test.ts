@@ -88,13 +88,13 @@ describe('what arrives', () => {
     const started = Date.now();
     const copied = await world.copy({ from: 'partner:/many/*', to: 'landing:/' });
     expect(copied).toMatchObject({ files: 2_000, failed: 0 });
-    expect(Date.now() - started).toBeLessThan(30_000);
+    expect(Date.now() - started).toBeLessThan(60_000);
     expect(process.memoryUsage().rss - before).toBeLessThan(200 * 1024 * 1024);
     const published = (await world.events('delivery.published')).filter(
       (event) => (event.data.source as { endpoint: string }).endpoint === world.aliases.partner,
     );
     expect(published).toHaveLength(2_000);
-  });
+  }, 120_000);
 });
 
 describe('once', () => {
@@ -389,18 +389,24 @@ describe('claims', () => {
     const runId = await world.newRun();
     const { transferId } = await world.plan(runId, all);
     const batch = { tenantId: world.tenantId, runId, transferId, batch: 0 };
-    let second: Promise<unknown> | undefined;
-    const stale = openEngine(database.store, async (step) => {
-      if (step !== 'written') return;
-      second = engine.work.copyBatch(batch, attemptOf({ attempt: 2 }));
-      await second;
+    const taken = { claims: 0, staleIsOver: false };
+    const stale = openEngine(database.store, (step) =>
+      step === 'written' ? until(() => taken.claims === 1) : undefined,
+    );
+    const next = openEngine(database.store, (step) => {
+      if (step !== 'claimed') return;
+      taken.claims++;
+      return until(() => taken.staleIsOver);
     });
-    await expect(stale.work.copyBatch(batch, attemptOf())).rejects.toMatchObject({
-      kind: 'conflict',
-      context: { leaseLost: true },
-    });
-    await stale.close();
+    const first = stale.work.copyBatch(batch, attemptOf());
+    await untilAsync(async () => (await world.deliveries(runId))[0]!.attempt === 1);
+    const second = next.work.copyBatch(batch, attemptOf({ attempt: 2 }));
+    await expect(first).rejects.toMatchObject({ kind: 'conflict', context: { leaseLost: true } });
+    expect(await world.read(world.target)).toEqual({});
+    taken.staleIsOver = true;
     expect(await second).toMatchObject({ files: 1 });
+    await stale.close();
+    await next.close();
     expect(await world.read(world.target)).toEqual({ '/in/a.csv': 'a' });
     const [row] = await world.deliveries(runId);
     expect((await world.events('delivery.published')).filter((event) => event.deliveryId === row!.id)).toHaveLength(1);
@@ -480,8 +486,12 @@ describe('claims', () => {
 });
 
 async function until(condition: () => boolean): Promise<void> {
-  const deadline = Date.now() + 10_000;
-  while (!condition()) {
+  await untilAsync(async () => condition());
+}
+
+async function untilAsync(condition: () => Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + 20_000;
+  while (!(await condition())) {
     if (Date.now() > deadline) throw new Error('it did not come to that');
     await new Promise((resolve) => setTimeout(resolve, 20));
   }

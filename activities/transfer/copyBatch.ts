@@ -142,9 +142,10 @@ async function copyOne(copy: Copy, work: CopyWork, inFlight: Set<Copy>, outcome:
 /** Looks again, until the other runs are done with our files, or have given them up. */
 async function copyBusy(work: CopyWork, inFlight: Set<Copy>, outcome: Outcome): Promise<void> {
   const { signal } = work.context;
-  const deadlineMs = Date.now() + limits.busyWaitMs;
+  const { clock } = work.dependencies;
+  const deadlineMs = clock.now().getTime() + limits.busyWaitMs;
   while (outcome.busy.length > 0 && work.stop === null && !signal.aborted) {
-    if (Date.now() > deadlineMs) {
+    if (clock.now().getTime() > deadlineMs) {
       const { sourcePath } = outcome.busy[0]!;
       const message = `another run has been copying this file for more than ${limits.busyWaitMs / 60_000} minutes`;
       outcome.postponed ??= new WaybillError('conflict', message, { endpoint: work.source.name, path: sourcePath });
@@ -240,7 +241,7 @@ async function writeFailed(
 
 /** Every second: the heartbeat, the checkpoint and lease of each copy that takes longer, and an end to those that stand still. */
 function startPulse(work: CopyWork, inFlight: ReadonlySet<Copy>): { stop(): Promise<void> } {
-  const { context, done, ledger } = work;
+  const { context, done, ledger, dependencies } = work;
   const seen = new WeakSet<Copy>();
   let saving: Promise<void> = Promise.resolve();
   let isSaving = false;
@@ -253,10 +254,10 @@ function startPulse(work: CopyWork, inFlight: ReadonlySet<Copy>): { stop(): Prom
 
   function beat() {
     context.heartbeat({ ...done });
-    const now = Date.now();
+    const nowMs = dependencies.clock.now().getTime();
     const { stallMs } = context.terms;
     for (const copy of inFlight)
-      if (!copy.waiting && now - copy.movedAtMs > stallMs)
+      if (!copy.waiting && nowMs - copy.movedAtMs > stallMs)
         copy.stop(
           new WaybillError('timeout', `no byte and no answer for ${Math.round(stallMs / 1000)} s`, {
             path: copy.row.sourcePath,

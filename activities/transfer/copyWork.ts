@@ -52,6 +52,7 @@ export interface Copy {
 }
 
 export function startCopy(work: CopyWork, row: DeliveryRow): Copy {
+  const { clock } = work.dependencies;
   const stopped = new AbortController();
   const copy: Copy = {
     row,
@@ -61,9 +62,9 @@ export function startCopy(work: CopyWork, row: DeliveryRow): Copy {
     stop: (reason) => stopped.abort(reason),
     moved(bytes = 0) {
       copy.bytesDone += bytes;
-      copy.movedAtMs = Date.now();
+      copy.movedAtMs = clock.now().getTime();
     },
-    movedAtMs: Date.now(),
+    movedAtMs: clock.now().getTime(),
     waiting: false,
   };
   return copy;

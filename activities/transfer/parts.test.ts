@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import type { Capabilities, Source } from '../../connectors/contract.ts';
 import { createBatches } from './batches.ts';
-import { createBuffers } from './buffers.ts';
+import { createBuffers, type Reservation } from './buffers.ts';
 import { deliveryKey } from './deliveryKey.ts';
 import { createGate } from './gate.ts';
 import { createGroupCommit } from './groupCommit.ts';
@@ -100,7 +100,7 @@ describe('the pump', () => {
     async read(buffer, at) {
       for (let turn = Math.floor(Math.random() * 6); turn > 0; turn--)
         await new Promise((resolve) => setImmediate(resolve));
-      return bytes.copy(buffer, 0, at, at + buffer.length);
+      return bytes.subarray(at).copy(buffer);
     },
     close: async () => {},
   });
@@ -152,8 +152,12 @@ describe('buffers', () => {
     const buffers = createBuffers({ ceilingBytes: 64 * 1024 });
     const first = await buffers.reserve(3, 16 * 1024, never);
     const order: string[] = [];
-    const big = buffers.reserve(4, 16 * 1024, never).then((held) => (order.push('big'), held));
-    const small = buffers.reserve(1, 4 * 1024, never).then((held) => (order.push('small'), held));
+    const note = (name: string) => (held: Reservation) => {
+      order.push(name);
+      return held;
+    };
+    const big = buffers.reserve(4, 16 * 1024, never).then(note('big'));
+    const small = buffers.reserve(1, 4 * 1024, never).then(note('small'));
     await new Promise((resolve) => setImmediate(resolve));
     expect(order).toEqual([]);
     first.release();
@@ -190,7 +194,10 @@ describe('gates', () => {
     const gate = createGate(2);
     const leave = await Promise.all([gate.enter(never), gate.enter(never)]);
     let entered = false;
-    const third = gate.enter(never).then((out) => ((entered = true), out));
+    const third = gate.enter(never).then((leaveAgain) => {
+      entered = true;
+      return leaveAgain;
+    });
     await new Promise((resolve) => setImmediate(resolve));
     expect(entered).toBe(false);
     leave[0]!();

@@ -1,6 +1,7 @@
 import { mkdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { findSharedTarget, findTransfer, insertDeliveries } from '../../prisma/ledger.ts';
 import type { Json } from '../../schema/plan.ts';
 import { createTestDatabase, type TestDatabase } from '../../test/servers/database.ts';
 import { attemptOf, type Engine, openEngine, openWorld, type World } from '../../test/transfer/world.ts';
@@ -111,6 +112,27 @@ describe('planning', () => {
     ['an alias that is none', { from: 'elsewhere:/a', to: 'landing:/' }],
   ])('%s is invalid', async (_, given) => {
     await expect(plan(given)).rejects.toMatchObject({ kind: 'invalid' });
+  });
+
+  test('two source files with one target path are found before anything is copied', async () => {
+    await world.put({ 'a.csv': 'a' });
+    const runId = await world.newRun();
+    const { transferId } = await world.plan(runId, { from: 'partner:/*', to: 'landing:/' });
+    const shared = await database.store.sql(world.tenantId, async (sql) => {
+      const [row] = await world.deliveries(runId);
+      const transfer = await findTransfer(sql, world.tenantId, transferId);
+      const other = {
+        batch: 0,
+        deliveryKey: 'ff',
+        sourcePath: '/b.csv',
+        sourceSize: 1,
+        sourceModified: null,
+        refusal: null,
+      };
+      await insertDeliveries(sql, world.tenantId, transfer, [{ ...other, targetPath: row!.target }]);
+      return findSharedTarget(sql, world.tenantId, transferId);
+    });
+    expect(shared).toEqual({ targetPath: '/a.csv', one: '/a.csv', other: '/b.csv' });
   });
 
   test('a name that gets too long at the target fails alone', async () => {

@@ -101,6 +101,7 @@ function createTurns() {
   return {
     of(block: number, signal: AbortSignal): Promise<void> | undefined {
       if (block === current) return undefined;
+      signal.throwIfAborted();
       return new Promise((resolve, reject) => {
         const abort = () => reject(signal.reason);
         signal.addEventListener('abort', abort, { once: true });

@@ -41,7 +41,7 @@ export interface PostgresOptions {
   onProgress: (message: string) => void;
 }
 
-export interface DatabaseRole {
+interface DatabaseRole {
   name: string;
   password: string;
 }

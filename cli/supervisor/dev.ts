@@ -87,6 +87,7 @@ class Supervisor implements RunningDev {
 
   async start(): Promise<void> {
     const { host, port, temporalPort, uiPort, command } = this.#options;
+    this.state.masterKey(command.masterKey);
     await assertPortFree(host, port, '--port');
     if (command.temporalAddress === null) {
       await assertPortFree('127.0.0.1', temporalPort, '--temporal-port');
@@ -137,7 +138,7 @@ class Supervisor implements RunningDev {
   }
 
   async #startDatabase(): Promise<void> {
-    const { command, onProgress } = this.#options;
+    const { onProgress } = this.#options;
     await this.#supervise({
       name: 'postgres',
       script: scriptPath('embedded/guard'),
@@ -151,7 +152,6 @@ class Supervisor implements RunningDev {
     await migrate({ ownerUrl, applicationRole, systemRole, onProgress });
     const store = openStore({ applicationUrl, systemUrl, log: createLog('dev', 'error') });
     try {
-      this.state.masterKey(command.masterKey);
       await this.#ensureApiKey(store);
     } finally {
       await store.close();

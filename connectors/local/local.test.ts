@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readlink, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createDialler } from '../../network/dialler.ts';
 import { describeConnector } from '../conformance.ts';
@@ -143,9 +145,21 @@ describe('the root of a local endpoint', () => {
     expect((await readdir(join(area, 'allowed/root'))).sort()).toEqual(['file.txt', 'inner']);
   });
 
+  test('a named pipe is not a file, and opening it waits for nobody', async () => {
+    await promisify(execFile)('mkfifo', [join(area, 'allowed/root/pipe')]);
+    const connector = open(join(area, 'allowed/root'));
+    await expect(connector.open('/pipe', {}, never)).rejects.toMatchObject({ kind: 'invalid' });
+    expect(await connector.stat('/pipe', never)).toMatchObject({ kind: 'other', size: 0 });
+  });
+
   test('modified times in milliseconds come back as they were given', async () => {
     const connector = open(join(area, 'allowed/root'));
-    for (const modified of ['2024-02-29T12:34:56.789Z', '1999-12-31T23:59:59.001Z', '2038-01-19T03:14:08.999Z']) {
+    for (const modified of [
+      '2024-02-29T12:34:56.789Z',
+      '1999-12-31T23:59:59.001Z',
+      '2038-01-19T03:14:08.999Z',
+      '2020-08-12T07:36:06.031Z',
+    ]) {
       const options = { size: 0, deliveryId: 'times', replace: true, modified };
       const sink = await connector.begin('/times.txt', options, never);
       await sink.seal(never);

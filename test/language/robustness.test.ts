@@ -7,11 +7,12 @@ const connectors = createRegistry().definitions;
 const megabyte = 1_048_576;
 const header = 'pipeline: acme-orders\napiVersion: waybill/v1\n';
 
-/** Checks a text as a file; fails when it throws or takes longer than a person waits. */
+/** Checks a text as a file; fails when it throws or takes longer than a person waits. Counted is the processor's time: what else the machine does is no matter. */
 function checkWithin(text: string, milliseconds = 2_000) {
-  const started = performance.now();
+  const started = process.cpuUsage();
   const result = check([{ file: 'x.yaml', text }], { connectors });
-  expect(performance.now() - started).toBeLessThan(milliseconds);
+  const { user, system } = process.cpuUsage(started);
+  expect((user + system) / 1000).toBeLessThan(milliseconds);
   return result;
 }
 

@@ -43,6 +43,7 @@ export function openEngine(store: Store, observe?: TransferDependencies['observe
     endpoints,
     log: silent,
     buffers: createBuffers({ ceilingBytes: 64 * 1024 * 1024 }),
+    clock: { now: () => new Date() },
     ...(observe && { observe }),
   };
   return {
