@@ -93,12 +93,7 @@ function readNameCursor(cursor: string): string {
 }
 
 /** One row more than asked for was read: it says whether there is a next page. */
-export function cut<Row>(
-  rows: Row[],
-  first: number,
-  hasPreviousPage: boolean,
-  cursorOf: (row: Row) => string,
-): Page<Row> {
+function cut<Row>(rows: Row[], first: number, hasPreviousPage: boolean, cursorOf: (row: Row) => string): Page<Row> {
   return { rows: rows.slice(0, first), hasNextPage: rows.length > first, hasPreviousPage, cursorOf };
 }
 

@@ -47,7 +47,8 @@ export function createClient(url: string, apiKey: string): ApiClient {
         throw new WaybillError('unauthenticated', body.errors?.[0]?.message ?? 'the server refuses the API key');
       if (response.status === 403)
         throw new WaybillError('forbidden', body.errors?.[0]?.message ?? 'the server forbids it');
-      if (body.errors !== undefined && body.errors.length > 0) throw fromErrors(body.errors, response.status);
+      if (body.errors !== undefined && body.errors.length > 0 && !isPartial(body.data, body.errors))
+        throw fromErrors(body.errors, response.status);
       if (body.data === undefined || body.data === null)
         throw new WaybillError('protocol', `${url} answers ${response.status} without data`);
       return body.data as Data;
@@ -116,6 +117,15 @@ async function readBody(response: Response, url: string): Promise<{ data?: unkno
   } catch (cause) {
     throw new WaybillError('unavailable', `${url} answers ${response.status}, and not as Waybill does`, { cause });
   }
+}
+
+/**
+ * Whether only details are missing that the key may not see: a key for runs is not one for pipelines, and shows its runs
+ * without their versions.
+ */
+function isPartial(data: unknown, errors: readonly GraphqlError[]): boolean {
+  if (typeof data !== 'object' || data === null || Object.values(data).includes(null)) return false;
+  return errors.every(({ extensions }) => extensions?.code === 'FORBIDDEN');
 }
 
 function fromErrors(errors: GraphqlError[], status: number): WaybillError {

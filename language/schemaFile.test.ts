@@ -57,6 +57,8 @@ describe('the schema for editors', () => {
     'endpoint: landing-zone\napiVersion: waybill/v1\nconnector: local\nconfig: { rot: /srv/in }',
     'endpoint: landing-zone\napiVersion: waybill/v1\nconnector: sftp\nsecrets: { passwrd: { file: x } }',
     'webhook: orders\napiVersion: waybill/v1\nurl: https://x.example/\nevents: []',
+    `${header}steps: [ { use: audit.write@1, wth: {}, with: { event: a.b } } ]`,
+    'endpoint: landing-zone\napiVersion: waybill/v1\nconnector: local\nlimit: {}',
     'something: else',
   ])('refuses %s', (text) => {
     expect(validate(read(text))).toBe(false);

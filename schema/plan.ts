@@ -43,7 +43,7 @@ export interface ActionBlock extends BlockBase {
   kind: 'action';
   /** `transfer.copy@1` */
   use: string;
-  /** The step's `with`. Strings that hold `${{ }}` are templates; `language/evaluate.ts` fills them. Location strings (`alias:/path`) are kept as written. */
+  /** The step's `with`. Strings that hold `${{ }}` are templates; `language/evaluate.ts` fills them. Locations are `{ endpoint: alias, path | glob }`, whatever the file wrote: what a text is filled with later cannot turn a path into a glob. `where` is a template of CEL over `file`: fill it, then evaluate it row by row. */
   with: Record<string, Json>;
   retry: RetryPolicy;
   timeout: TimeoutPolicy;

@@ -4,7 +4,7 @@ import { limits } from '../limits.ts';
 import type { Page } from '../pages.ts';
 import { type ApiTypes, builder } from './builder.ts';
 
-export const PageInfoType = builder.objectRef<Page<unknown>>('PageInfo').implement({
+const PageInfoType = builder.objectRef<Page<unknown>>('PageInfo').implement({
   fields: (t) => ({
     hasNextPage: t.exposeBoolean('hasNextPage'),
     hasPreviousPage: t.exposeBoolean('hasPreviousPage'),

@@ -93,7 +93,7 @@ export function forbidden(): UserError {
 }
 
 /** What the caller reads of an error, or undefined when it is none of theirs. */
-export function refusalOf(error: WaybillError): UserError | undefined {
+function refusalOf(error: WaybillError): UserError | undefined {
   const known = refusalOfKind[error.kind];
   if (known === undefined) return undefined;
   const { code, field, diagnostics } = error.context;

@@ -17,7 +17,7 @@ import {
   TransferCountsType,
 } from './types.ts';
 
-export const RunStatusEnum = builder.enumType('RunStatus', { values: runStatuses });
+const RunStatusEnum = builder.enumType('RunStatus', { values: runStatuses });
 export const DeliveryStateEnum = builder.enumType('DeliveryState', { values: deliveryStates });
 export const RunConnection = connection('Run', RunType, 'run:read');
 
