@@ -59,7 +59,7 @@ describe('exit codes', { timeout: timeoutMs }, () => {
   });
 
   test('a service without settings is 2, and names every missing one at once', async () => {
-    const environment = { DATABASE_URL: '', DATABASE_SYSTEM_URL: '', WAYBILL_MASTER_KEY: 'short' };
+    const environment = { DATABASE_URL: '', DATABASE_SYSTEM_URL: 'nonsense', WAYBILL_MASTER_KEY: 'short' };
     const { code, stderr } = await waybill(['api'], { environment });
     expect(code).toBe(2);
     for (const name of ['DATABASE_URL', 'DATABASE_SYSTEM_URL', 'WAYBILL_MASTER_KEY']) expect(stderr).toContain(name);

@@ -9,7 +9,7 @@ import { addEndpointCommands } from './commands/endpoints.ts';
 import { addKeyCommands } from './commands/keys.ts';
 import { addRunCommands } from './commands/runs.ts';
 import { addSecretCommands } from './commands/secrets.ts';
-import { addServiceCommands } from './commands/services.ts';
+import { addServiceCommands } from './commands/serve.ts';
 import { addTransferCommands } from './commands/transfers.ts';
 import { addValidateCommand } from './commands/validate.ts';
 import type { CommandContext } from './context.ts';

@@ -9,10 +9,12 @@ const serviceSchema = Type.Object({
     pattern: '^postgres(ql)?://.+@.+/.+',
     description: 'postgresql:// URL of the application role: neither owner nor superuser.',
   }),
-  DATABASE_SYSTEM_URL: Type.String({
-    pattern: '^postgres(ql)?://.+@.+/.+',
-    description: 'postgresql:// URL of the system role: credential index, outbox, sweeps.',
-  }),
+  DATABASE_SYSTEM_URL: Type.Optional(
+    Type.String({
+      pattern: '^postgres(ql)?://.+@.+/.+',
+      description: 'postgresql:// URL of the system role: webhooks and sweeps. One worker at least needs it.',
+    }),
+  ),
   WAYBILL_MASTER_KEY: Type.String({
     pattern: '^[A-Za-z0-9+/]{43}=$',
     description: '32 random bytes in base64 (openssl rand -base64 32): the key of the stored secrets.',
@@ -64,7 +66,7 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 
 export interface ServiceSettings {
   applicationUrl: string;
-  systemUrl: string;
+  systemUrl: string | null;
   masterKey: Buffer;
   temporalAddress: string;
   temporalNamespace: string;
@@ -82,7 +84,7 @@ export function readServiceSettings(environment: Environment): ServiceSettings {
   const values = readEnvironment(serviceSchema, environment);
   return {
     applicationUrl: values.DATABASE_URL,
-    systemUrl: values.DATABASE_SYSTEM_URL,
+    systemUrl: values.DATABASE_SYSTEM_URL ?? null,
     masterKey: Buffer.from(values.WAYBILL_MASTER_KEY, 'base64'),
     temporalAddress: values.TEMPORAL_ADDRESS,
     temporalNamespace: values.TEMPORAL_NAMESPACE,
@@ -99,7 +101,7 @@ export function readServiceSettings(environment: Environment): ServiceSettings {
 export interface MigrateSettings {
   ownerUrl: string;
   applicationRole: { name: string; password: string };
-  systemRole: { name: string; password: string };
+  systemRole: { name: string; password: string } | undefined;
 }
 
 /** Settings of `waybill migrate`: the two roles it creates are those of the two URLs. Throws invalid. */
@@ -108,7 +110,8 @@ export function readMigrateSettings(environment: Environment): MigrateSettings {
   return {
     ownerUrl: values.DATABASE_OWNER_URL,
     applicationRole: roleOf('DATABASE_URL', values.DATABASE_URL),
-    systemRole: roleOf('DATABASE_SYSTEM_URL', values.DATABASE_SYSTEM_URL),
+    systemRole:
+      values.DATABASE_SYSTEM_URL === undefined ? undefined : roleOf('DATABASE_SYSTEM_URL', values.DATABASE_SYSTEM_URL),
   };
 }
 

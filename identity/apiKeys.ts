@@ -75,14 +75,9 @@ export async function verifyApiKey(store: Store, text: string): Promise<Caller> 
   const parsed = parseApiKeyText(text);
   if (!parsed) throw unknownKey();
   const hash = hashOf(text);
-  const [place] = await store.system((sql) =>
-    sql.query<{ tenantId: string; apiKeyId: string }>(
-      `select tenant_id as "tenantId", credential_id as "apiKeyId" from credential_index where hash = $1::bytea and kind = 'api_key'`,
-      [hash],
-    ),
-  );
+  const place = await store.findCredential('api_key', hash);
   if (!place) throw unknownKey();
-  const { tenantId, apiKeyId } = place;
+  const { tenantId, credentialId: apiKeyId } = place;
   return store.sql(tenantId, async (sql) => {
     const [key] = await sql.query<KeyRow>(selectKey, [tenantId, apiKeyId]);
     if (!key || key.keyId !== parsed.keyId || !timingSafeEqual(key.hash, hash)) throw unknownKey();

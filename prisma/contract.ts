@@ -9,7 +9,9 @@ export interface Store {
   withTenant<Result>(tenantId: string, work: (tx: TenantTransaction) => Promise<Result>): Promise<Result>;
   /** The same on a plain connection, without Prisma, for the ledger, the audit log and sign-in. */
   sql<Result>(tenantId: string, work: (sql: Sql) => Promise<Result>): Promise<Result>;
-  /** A transaction of the system role: across tenants, for the credential index, the outbox and the sweeps. */
+  /** Where the credential of that SHA-256 belongs: the one look-up before the tenant is known. Undefined when there is none. */
+  findCredential(kind: string, hash: Buffer): Promise<{ tenantId: string; credentialId: string } | undefined>;
+  /** A transaction of the system role: across tenants, for the outbox and the sweeps. Throws unsupported in a process without that role. */
   system<Result>(work: (sql: Sql) => Promise<Result>): Promise<Result>;
   /** Calls back on each NOTIFY of the channel, and once after each reconnection. Gives the function that stops it. */
   listen(channel: string, notify: () => void): Promise<() => Promise<void>>;

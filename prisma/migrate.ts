@@ -23,7 +23,8 @@ export interface MigrateOptions {
   /** A role that owns the database and may create roles. */
   ownerUrl: string;
   applicationRole: LoginRole;
-  systemRole: LoginRole;
+  /** Without it the system role keeps the password it has, or cannot sign in yet. */
+  systemRole?: LoginRole | undefined;
   onProgress?: (message: string) => void;
 }
 
@@ -43,7 +44,7 @@ export async function migrate(options: MigrateOptions): Promise<string[]> {
     await client.query(`select pg_advisory_lock(${lockKey})`);
     const applied = await applyMigrations(options.ownerUrl, onProgress);
     await ensureLogin(client, options.applicationRole, groupRoles.application);
-    await ensureLogin(client, options.systemRole, groupRoles.system);
+    if (options.systemRole !== undefined) await ensureLogin(client, options.systemRole, groupRoles.system);
     return applied;
   } catch (error) {
     throw databaseError(error, 'migrating');

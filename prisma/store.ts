@@ -69,6 +69,17 @@ export function openStore({ applicationUrl, systemUrl, log }: StoreOptions): Sto
       const tenant = checkedTenant(tenantId);
       return translated('sql', () => inTransaction(application, `begin; ${enterTenant(tenant)}`, work));
     },
+    findCredential: async (kind, hash) => {
+      const [row] = await translated('findCredential', () =>
+        inTransaction(application, `begin; ${presentCredential(hash)}`, (sql) =>
+          sql.query<{ tenantId: string; credentialId: string }>(
+            `select tenant_id as "tenantId", credential_id as "credentialId" from credential_index where hash = $1::bytea and kind = $2::text`,
+            [hash, kind],
+          ),
+        ),
+      );
+      return row;
+    },
     system: async (work) => translated('system', () => inTransaction(systemPool(), 'begin', work)),
     listen: async (channel, notify) => {
       const stop = await translated('listen', () => listenTo(applicationUrl, channel, notify, log));
@@ -115,6 +126,11 @@ function checkedTenant(tenantId: string): string {
 
 function enterTenant(tenantId: string): string {
   return `select set_config('app.tenant_id', '${tenantId}', true)`;
+}
+
+/** Row-level security then shows that one row of the credential index. */
+function presentCredential(hash: Buffer): string {
+  return `select set_config('app.credential', '${hash.toString('hex')}', true)`;
 }
 
 async function inTransaction<Result>(

@@ -190,11 +190,25 @@ test('what is evidence can be added to, but not changed or deleted', async () =>
   }
 });
 
+test('a credential is found across tenants by its whole hash, and by nothing else', async () => {
+  const { b: owner, a: other } = database.tenants;
+  const [row] = await database.store.sql(owner.tenantId, (sql) =>
+    sql.query<{ hash: Buffer }>('select hash from credential_index'),
+  );
+  expect(await database.store.findCredential('api_key', row!.hash)).toMatchObject({ tenantId: owner.tenantId });
+  expect(await database.store.findCredential('session', row!.hash)).toBeUndefined();
+  expect(await database.store.findCredential('api_key', row!.hash.subarray(0, -1))).toBeUndefined();
+  const seen = await database.store.sql(other.tenantId, async (sql) => {
+    await sql.query(`select set_config('app.credential', '', true)`);
+    return sql.query('select from credential_index where hash = $1::bytea', [row!.hash]);
+  });
+  expect(seen).toHaveLength(0);
+});
+
 test('the system role reads what the outbox and the sweeps need, and no secret, plan, input or ledger', async () => {
   const system = (statement: string) => database.store.system((sql) => sql.query(statement));
   expect(await system('select tenant_id, body from webhook_delivery')).toHaveLength(1);
   expect(await system('select tenant_id, id, status from run')).toHaveLength(1);
-  expect(await system('select tenant_id from credential_index')).toHaveLength(1);
   for (const statement of [
     'select from secret',
     'select inputs from run',
@@ -202,6 +216,7 @@ test('the system role reads what the outbox and the sweeps need, and no secret, 
     'select from delivery',
     'select from audit_event',
     'select from api_key',
+    'select from credential_index',
     'select from principal',
     `update run set status = 'failed'`,
     `update webhook_delivery set body = 'forged'`,

@@ -36,7 +36,8 @@ export function startWaybill(words: readonly string[], { cwd, environment }: Com
   const child = spawn(process.execPath, [main, ...words], {
     cwd,
     env: { ...process.env, WAYBILL_URL: '', WAYBILL_API_KEY: '', TEMPORAL_ADDRESS: '', ...environment },
-    stdio: ['pipe', 'pipe', 'pipe'],
+    // The channel ends it with the tests, however they end.
+    stdio: ['pipe', 'pipe', 'pipe', 'ipc'],
   });
   let stdout = '';
   let stderr = '';

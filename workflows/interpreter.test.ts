@@ -122,8 +122,7 @@ steps:
 
   test('goes on past an item that fails, and fails at its end', async () => {
     const port = recordingPort({
-      'files.delete@1': (call) =>
-        pathOf(call) === '/b' ? fail('not-found', 'b is gone') : { path: 'x' },
+      'files.delete@1': (call) => (pathOf(call) === '/b' ? fail('not-found', 'b is gone') : { path: 'x' }),
     });
     const walk = await walkAll(plan(loop), port, { ...context, inputs: { names: ['a', 'b', 'c', 'd', 'e'] } });
     expect(port.calls.filter((call) => call.activity === 'files.delete@1')).toHaveLength(5);
@@ -156,9 +155,7 @@ steps:
     expect(port.calls.filter((call) => call.activity === 'files.page').map((call) => call.input.after)).toEqual([
       0, 200, 400,
     ]);
-    const paths = port.calls
-      .filter((call) => call.activity === 'files.delete@1')
-      .map(pathOf);
+    const paths = port.calls.filter((call) => call.activity === 'files.delete@1').map(pathOf);
     expect(paths).toEqual(rows.map((row) => row.path));
   });
 });

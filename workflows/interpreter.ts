@@ -31,6 +31,8 @@ export interface Place {
   /** Step ids from the outside in: `each.copy`. */
   trail: string;
   scope: Scope & { steps: Record<string, Json> };
+  /** Bytes that the transfers of this item (or of the whole plan) have sent. */
+  sent: { bytes: number };
 }
 
 /** Unwinds a walk that is to go on in a new history. Never leaves `interpret`. */
@@ -69,6 +71,7 @@ export class Walker {
     const place: Place = {
       instance: '',
       trail: '',
+      sent: { bytes: 0 },
       scope: { inputs, run: { ...run, status: 'running' }, steps: {}, vars: {}, trigger: {} },
     };
     let failure: Failure | null = null;
@@ -112,6 +115,7 @@ export class Walker {
     const outcome = recorded ?? (await this.#runBlock(block, place));
     this.state.outcomes[key] = outcome;
     if (block.id !== null) place.scope.steps[block.id] = outcome.output;
+    place.sent.bytes += sentBytes(block, outcome);
     if (outcome.failure !== null) throw new StepFailed(outcome.failure);
     return outcome;
   }
@@ -157,7 +161,7 @@ export class Walker {
         endpoint: null,
         path: null,
       });
-    const filled = fillInput(block, place.scope);
+    const filled = fill(block.with, place.scope) as Record<string, Json>;
     const step = trailOf(place, block);
     const input = {
       tenantId: this.context.tenantId,
@@ -173,7 +177,7 @@ export class Walker {
     const output = await this.port.call({
       activity: block.use,
       queue: manifest.heartbeats ? 'transfers' : 'runs',
-      input: { ...input, scope: { inputs: place.scope.inputs as Json, run: place.scope.run as Json } },
+      input,
       summary,
       retry: block.retry,
       timeout: block.timeout,
@@ -228,15 +232,10 @@ export function trailOf(place: Place, block: Block): string {
   return place.trail === '' ? name : `${place.trail}.${name}`;
 }
 
-/** Fills the templates of `with`; inputs that are themselves expressions over rows (`where`) stay text for the activity. */
-function fillInput(block: ActionBlock, scope: Scope): Record<string, Json> {
-  const properties = findAction(block.use)?.input.properties as Record<string, { 'x-expression'?: string }> | undefined;
-  return Object.fromEntries(
-    Object.entries(block.with).map(([key, value]) => [
-      key,
-      properties?.[key]?.['x-expression'] === undefined ? fill(value, scope) : value,
-    ]),
-  );
+/** What a transfer, or a loop around transfers, says that it has sent. */
+function sentBytes(block: Block, outcome: Outcome): number {
+  const counts = block.kind === 'forEach' || (block.kind === 'action' && findAction(block.use)?.transfers === true);
+  return counts && outcome.output !== null ? ((outcome.output as { bytes?: number }).bytes ?? 0) : 0;
 }
 
 /** `onEmpty: skip`: a listing without files ends its block. */

@@ -28,7 +28,8 @@ export async function walkLoop(walker: Walker, block: ForEachBlock, place: Place
     }
     const item = await items.get(index);
     const task: Promise<void> = runItem(walker, block, place, key, index, item)
-      .then((failure) => {
+      .then(({ failure, bytes }) => {
+        cursor.bytes += bytes;
         settle(cursor, index, failure);
         forget(walker.state, `${key}#${index}/`);
         walker.report({
@@ -36,7 +37,7 @@ export async function walkLoop(walker: Walker, block: ForEachBlock, place: Place
           state: 'running',
           done: cursor.succeeded,
           total: items.count,
-          bytes: 0,
+          bytes: cursor.bytes,
           failed: cursor.failed,
         });
       })
@@ -56,13 +57,13 @@ export async function walkLoop(walker: Walker, block: ForEachBlock, place: Place
     state: cursor.failed > 0 ? 'failed' : 'done',
     done: cursor.succeeded,
     total: items.count,
-    bytes: 0,
+    bytes: cursor.bytes,
     failed: cursor.failed,
   });
   return loopOutput(cursor, items.count, step);
 }
 
-/** Runs one item; gives its failure, or null. */
+/** Runs one item; gives its failure, or null, and what its transfers sent. */
 async function runItem(
   walker: Walker,
   block: ForEachBlock,
@@ -70,17 +71,18 @@ async function runItem(
   key: string,
   index: number,
   item: Json,
-): Promise<Failure | null> {
+): Promise<{ failure: Failure | null; bytes: number }> {
   const inside: Place = {
     instance: `${key}#${index}/`,
     trail: trailOf(place, block),
+    sent: { bytes: 0 },
     scope: { ...place.scope, steps: { ...place.scope.steps }, [block.as]: item },
   };
   try {
     await walker.blocks(block.steps, inside);
-    return null;
+    return { failure: null, bytes: inside.sent.bytes };
   } catch (error) {
-    return failureOf(error);
+    return { failure: failureOf(error), bytes: inside.sent.bytes };
   }
 }
 
@@ -104,7 +106,7 @@ function loopOutput(cursor: LoopCursor, count: number, step: string): Json {
     const told = kind === 'cancelled' ? message : `${cursor.failed} of ${count} items failed; the first: ${message}`;
     throw new StepFailed({ kind, message: told, step, endpoint, path });
   }
-  return { count, succeeded: { count: cursor.succeeded }, failed: { count: cursor.failed } };
+  return { count, succeeded: { count: cursor.succeeded }, failed: { count: cursor.failed }, bytes: cursor.bytes };
 }
 
 /** Items by index: of a list directly, of a file set by pages. */

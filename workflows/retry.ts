@@ -1,4 +1,4 @@
-import type { Failure, RetryPolicy } from '../schema/plan.ts';
+import type { Failure, Json, RetryPolicy } from '../schema/plan.ts';
 import type { RunArguments } from '../schema/workflow.ts';
 import { failureOf, type Walk } from './interpreter.ts';
 import type { Port } from './port.ts';
@@ -39,7 +39,7 @@ export async function retryDeliveries(loaded: LoadedRun, { tenantId, runId }: Ru
       }
     }
     const status = failure === null ? 'succeeded' : failure.kind === 'cancelled' ? 'cancelled' : 'failed';
-    const close = { tenantId, runId, transferId, status };
+    const close = { tenantId, runId, transferId, status, failure: failure as unknown as Json };
     await port.protect(() =>
       port.call({
         activity: 'transfer.finish',

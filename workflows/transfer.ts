@@ -36,7 +36,7 @@ export async function copyFiles(
     failure = failureOf(error);
     status = failure.kind === 'cancelled' ? 'cancelled' : 'failed';
   }
-  const counts = await finish(walker, input, cursor, status);
+  const counts = await finish(walker, input, cursor, status, failure);
   delete walker.state.transfers[key];
   walker.report({
     step: input.step,
@@ -146,18 +146,23 @@ async function copyBatches(
   return first.failure;
 }
 
-function finish(walker: Walker, input: TransferInput, cursor: TransferCursor, status: string): Promise<BatchAnswer> {
-  return walker.port.protect(() =>
-    walker.port.call({
-      activity: 'transfer.finish',
-      queue: 'runs',
-      input: { tenantId: input.tenantId, runId: input.runId, transferId: cursor.transferId, status },
-      summary: 'close the transfer',
-      retry: { forMs: 3_600_000, attempts: null, firstMs: 1000, factor: 2, maxMs: 30_000, jitter: 0.2, notOn: [] },
-      timeout: { stallMs: 60_000, totalMs: 60_000 },
-      heartbeats: false,
-    }),
-  ) as Promise<unknown> as Promise<BatchAnswer>;
+function finish(
+  walker: Walker,
+  { tenantId, runId }: TransferInput,
+  { transferId }: TransferCursor,
+  status: string,
+  failure: Failure | null,
+): Promise<BatchAnswer> {
+  const call = {
+    activity: 'transfer.finish',
+    queue: 'runs' as const,
+    input: { tenantId, runId, transferId, status, failure: failure as unknown as Json },
+    summary: 'close the transfer',
+    retry: { forMs: 3_600_000, attempts: null, firstMs: 1000, factor: 2, maxMs: 30_000, jitter: 0.2, notOn: [] },
+    timeout: { stallMs: 60_000, totalMs: 60_000 },
+    heartbeats: false,
+  };
+  return walker.port.protect(() => walker.port.call(call)) as Promise<unknown> as Promise<BatchAnswer>;
 }
 
 function told(failure: Failure, counts: TransferCounts, cursor: TransferCursor, step: string): Failure {

@@ -1,5 +1,5 @@
 import { recordEvents } from '../../audit/record.ts';
-import { evaluateCondition, type Scope } from '../../language/evaluate.ts';
+import { evaluateCondition } from '../../language/evaluate.ts';
 import { type Location, parseLocation } from '../../language/location.ts';
 import { fileSetTotals, findLedgerRun, type ListedFile, skipInFileSet } from '../../prisma/ledger.ts';
 import { WaybillError } from '../../schema/errors.ts';
@@ -23,8 +23,6 @@ export interface FilesInput {
   endpoints: Record<string, string>;
   /** The filled `with` of the action. */
   with: Record<string, Json>;
-  /** What `where` may use besides `file`. */
-  scope?: Scope;
 }
 
 /**
@@ -40,7 +38,7 @@ export async function listFiles(
   const from = parseLocation(given.from ?? null, input.endpoints);
   const terms = listingTerms(from, readGlobs(given.exclude, 'exclude'));
   const onEmpty = choose(given, 'onEmpty', emptyRules);
-  const where = readCondition(given.where, from.endpoint, input.scope ?? {});
+  const where = readCondition(given.where, from.endpoint);
   let listed = 0;
   const files = await withHeartbeat(
     context,
@@ -72,11 +70,11 @@ async function* filterPages(
   for await (const page of pages) yield page.filter(where);
 }
 
-function readCondition(cel: Json | undefined, endpoint: string, scope: Scope): (file: ListedFile) => boolean {
+function readCondition(cel: Json | undefined, endpoint: string): (file: ListedFile) => boolean {
   if (cel === undefined || cel === null) return () => true;
   if (typeof cel === 'boolean') return () => cel;
   if (typeof cel !== 'string') throw new WaybillError('invalid', '`where` must be an expression', { field: 'where' });
-  return (file) => evaluateCondition(cel, { ...scope, file: asFact(file, endpoint) });
+  return (file) => evaluateCondition(cel, { file: asFact(file, endpoint) });
 }
 
 function asFact(file: ListedFile, endpoint: string): FileFact {

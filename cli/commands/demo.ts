@@ -45,11 +45,13 @@ export function addDemoCommand(program: Command, context: CommandContext): void 
     });
 }
 
+const maxNameColumns = 48;
+
 function describe(output: Output, demo: RunningDemo, stays: boolean): void {
   const { bold, green, red } = output.colors;
   const { report, dev, webhook, landingFolder, partner } = demo;
   const rows = report.deliveries.map(({ source, bytes, sha256, state }) => [
-    printable(source),
+    elided(printable(source), maxNameColumns),
     String(bytes),
     sha256 ?? '-',
     state,
@@ -83,4 +85,11 @@ function describe(output: Output, demo: RunningDemo, stays: boolean): void {
   output.line(`  bin/waybill deliveries ${state}`);
   output.line(`  bin/waybill find '/out/*.csv' ${state}`);
   output.line('Ctrl-C stops everything and removes it.');
+}
+
+/** A long name with its middle left out. */
+function elided(text: string, columns: number): string {
+  if (text.length <= columns) return text;
+  const kept = Math.floor((columns - 1) / 2);
+  return `${text.slice(0, kept)}…${text.slice(-kept)}`;
 }

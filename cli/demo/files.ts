@@ -36,15 +36,16 @@ export const demoFiles: readonly { name: string; bytes: number }[] = [
   { name: 'archive.csv', bytes: 64 * mib },
 ];
 
-/** Writes them below `folder`, with random content, so that no two demos move the same bytes. */
+/** Writes them below `folder`, with random content, so that no two of them are alike. */
 export async function writeDemoFiles(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true });
   const block = randomBytes(chunkBytes);
-  for (const { name, bytes } of demoFiles) {
+  for (const [index, { name, bytes }] of demoFiles.entries()) {
     const file = await open(join(folder, name), 'w');
     try {
       for (let at = 0; at < bytes; at += chunkBytes) {
-        block.writeUInt32LE(at % 2 ** 32, 0);
+        block.writeUInt32LE(index, 0);
+        block.writeUInt32LE(at, 4);
         await file.write(block, 0, Math.min(chunkBytes, bytes - at));
       }
     } finally {

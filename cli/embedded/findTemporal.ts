@@ -15,6 +15,7 @@ const versionTimeoutMs = 20_000;
 const downloadTimeoutMs = 180_000;
 const buildTimeoutMs = 30 * 60_000;
 const progressEveryMs = 15_000;
+const maxReasonCharacters = 160;
 
 export interface FoundTemporal {
   binary: string;
@@ -160,5 +161,5 @@ function run(command: string, commandArguments: string[], folder: string): Promi
 }
 
 function lastLine(text: string): string {
-  return text.trim().split('\n').at(-1)?.trim().slice(0, 300) ?? '';
+  return text.trim().split('\n').at(-1)?.trim().slice(0, maxReasonCharacters) ?? '';
 }

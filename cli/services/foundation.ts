@@ -22,7 +22,7 @@ export interface Foundation {
 
 /** Opens it, waiting for PostgreSQL. Throws when the database's wall between tenants has a hole. */
 export async function openFoundation(settings: ServiceSettings, log: Log, signal: AbortSignal): Promise<Foundation> {
-  const store = openStore({ applicationUrl: settings.applicationUrl, systemUrl: settings.systemUrl, log });
+  const store = openStore({ applicationUrl: settings.applicationUrl, systemUrl: settings.systemUrl ?? undefined, log });
   const dialler = createDialler(settings.egress);
   const close = async (): Promise<void> => {
     await dialler.close();

@@ -29,6 +29,8 @@ export interface WorkerDependencies {
   connectorContext: ConnectorContext;
   temporalAddress: string;
   namespace: string;
+  /** False in a worker without the system role: it leaves webhooks and sweeps to the others. */
+  serveSystem: boolean;
   webhookRetryDelaysMs: readonly number[];
   log: Log;
 }
@@ -42,7 +44,7 @@ export interface RunningWorker {
 
 /** Starts the three workers of a process: runs, transfers, system. Settles when they poll. */
 export async function startWorker(dependencies: WorkerDependencies): Promise<RunningWorker> {
-  const { temporalAddress, namespace, store, log } = dependencies;
+  const { temporalAddress, namespace, store, serveSystem, log } = dependencies;
   logTemporalTo(log);
   const [runBundle, systemBundle] = await Promise.all([bundle('run.ts'), bundle('system.ts')]);
   const connection = await NativeConnection.connect({ address: temporalAddress });
@@ -77,16 +79,25 @@ export async function startWorker(dependencies: WorkerDependencies): Promise<Run
       activities: createTransferActivities(transferDependencies),
       maxConcurrentActivityTaskExecutions: transfersAtOnce,
     }),
-    Worker.create({
-      ...common,
-      taskQueue: taskQueues.system,
-      workflowBundle: systemBundle,
-      activities: createSystemActivities({ ...dependencies, dialler: dependencies.connectorContext.dialler, temporal }),
-    }),
+    ...(serveSystem
+      ? [
+          Worker.create({
+            ...common,
+            taskQueue: taskQueues.system,
+            workflowBundle: systemBundle,
+            activities: createSystemActivities({
+              ...dependencies,
+              dialler: dependencies.connectorContext.dialler,
+              temporal,
+            }),
+          }),
+        ]
+      : []),
   ]);
   const running = workers.map((worker) => worker.run());
-  const stopRelay = await relayOutbox(store, temporal, log);
-  await ensureReconcileSchedule(temporal);
+  const stopRelay = serveSystem ? await relayOutbox(store, temporal, log) : async () => undefined;
+  if (serveSystem) await ensureReconcileSchedule(temporal);
+  else log.warn({}, 'without DATABASE_SYSTEM_URL this worker sends no webhooks and sweeps nothing');
   const done = Promise.all(running).finally(async () => {
     await stopRelay();
     await endpoints.close();

@@ -17,6 +17,7 @@ export async function startWorkerService(
     ...foundation,
     temporalAddress: settings.temporalAddress,
     namespace: settings.temporalNamespace,
+    serveSystem: settings.systemUrl !== null,
     webhookRetryDelaysMs: settings.webhookRetryDelaysMs,
     log,
   });

@@ -85,6 +85,7 @@ export async function startLine(): Promise<Line> {
       connectorContext: { dialler, localRoots: ['*'], log },
       temporalAddress: temporal.address,
       namespace: temporal.namespace,
+      serveSystem: true,
       webhookRetryDelaysMs: [100, 200, 300],
       log,
     });

@@ -6,7 +6,7 @@ import { unpack } from './archive.mjs';
 import { withLock } from './lock.mjs';
 import { BootstrapError, runQuietly, say } from './progress.mjs';
 
-export const pinnedNode = '22.23.3';
+const pinnedNode = '22.23.3';
 const packages = JSON.parse(readFileSync(new URL('nodePackages.json', import.meta.url), 'utf8'));
 
 /**

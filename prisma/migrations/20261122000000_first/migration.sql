@@ -451,14 +451,15 @@ grant select, insert, update on principal, api_key, session, pipeline, run, tran
 grant select, insert, update, delete
   on connector_endpoint, secret, file_set_item, delivery_claim, webhook, webhook_delivery, idempotency_key to waybill_app;
 
--- What the system role sees across tenants: where a credential belongs, the outbox, and which runs, sessions and leases
+-- What the system role sees across tenants: the outbox, and which runs, sessions and leases
 -- the sweeps have to look at. It changes tenants' rows nowhere but in the outbox.
 grant select, insert on tenant to waybill_system;
 create policy system_tenants on tenant for select to waybill_system using (true);
 create policy system_founds on tenant for insert to waybill_system with check (true);
 
-grant select on credential_index to waybill_system;
-create policy system_looks_up on credential_index for select to waybill_system using (true);
+-- A credential says itself where it belongs: whoever has its hash may see that one row, before the tenant is known.
+create policy credential_by_hash on credential_index for select to waybill_app
+  using (hash = decode(nullif(current_setting('app.credential', true), ''), 'hex'));
 
 grant select on webhook_delivery to waybill_system;
 grant update (state, attempts, last_status, last_error, delivered_at) on webhook_delivery to waybill_system;
