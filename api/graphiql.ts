@@ -1,10 +1,13 @@
 /** What GraphiQL shows at first: it has no key of its own, so it says where one goes. */
 export const graphiqlPage = {
   title: 'Waybill',
+  // The key would stay in the browser's storage, for whoever sits there next.
+  shouldPersistHeaders: false,
   headers: JSON.stringify({ Authorization: 'Bearer wb_...' }, null, 2),
-  defaultQuery: `# This page can do nothing without an API key: put yours in the tab "Headers" below,
-#   { "Authorization": "Bearer wb_..." }
-# and then click "Re-fetch GraphQL schema" on the left for documentation and completion.
+  defaultQuery: `# This page can do nothing without an API key.
+# 1. Put yours below, in the tab "Headers".
+# 2. For documentation and completion, click
+#    "Re-fetch GraphQL schema" at the lower left.
 
 query LatestRuns {
   runs(first: 10) {

@@ -4,6 +4,11 @@ export const limits = {
   bodyBytes: 2 * 1024 * 1024,
   /** Milliseconds to receive a request, headers and body. */
   receiveTimeoutMs: 30_000,
+  /** Failed authentications of one address in a window; what fails beyond them is answered 429. */
+  failedAuthentications: 30,
+  failedAuthenticationWindowSeconds: 60,
+  /** Leading bits of an IPv6 address that count as one address: whoever has one has them all. */
+  addressBits: 64,
   /** Nesting of fields. */
   depth: 15,
   aliases: 30,
@@ -29,9 +34,9 @@ export const limits = {
   /** Milliseconds that a watcher waits for a database that is away. */
   watchPatienceMs: 60_000,
   /** Rows looked at for one page of a search by glob; the page says whether there are more. */
-  globRows: 10_000,
+  globRows: 50_000,
   /** Rows read together in a search by glob. */
-  globBatch: 1_000,
+  globBatch: 5_000,
   /** Bytes of a run's inputs as JSON. */
   inputsBytes: 256 * 1024,
   idempotencyKeyLength: 200,

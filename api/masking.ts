@@ -2,9 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { GraphQLError } from 'graphql';
 import type { Log } from '../connectors/contract.ts';
 import { type ErrorKind, WaybillError } from '../schema/errors.ts';
+import type { ApiErrorCode } from './errorCatalogue.ts';
 
 /** Kinds whose message was written for the caller. */
-const shown: Partial<Record<ErrorKind, string>> = {
+const shown: Partial<Record<ErrorKind, ApiErrorCode>> = {
   'not-found': 'NOT_FOUND',
   invalid: 'INVALID_INPUT',
   forbidden: 'FORBIDDEN',

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { rowId } from '../schema/names.ts';
 import { startTestApi, type TestApi } from '../test/servers/api.ts';
 import { type History, writeHistory } from '../test/servers/history.ts';
+import { limits } from './limits.ts';
 
 let api: TestApi;
 let history: History;
@@ -155,19 +156,20 @@ describe('deliveries', () => {
   });
 
   test('of a search that looked at its most rows go on behind them', async () => {
+    const many = limits.globRows + 2_000;
     await api.database.store.sql(api.database.tenants.a.tenantId, (sql) =>
       sql.query(
         `insert into delivery (tenant_id, transfer_id, run_id, batch, delivery_key, state, source_endpoint, source_path, source_size, target_endpoint, target_path)
-          select $1::uuid, $2::uuid, $3::uuid, 1, '\\x00', 'planned', 'a', '/many/' || n || '.csv', 1, 'b', '/many/' || n || '.csv' from generate_series(1, 12000) n`,
-        [api.database.tenants.a.tenantId, rowId('transfer', history.transfer), rowId('run', history.run)],
+          select $1::uuid, $2::uuid, $3::uuid, 1, '\\x00', 'planned', 'a', '/many/' || n || '.csv', 1, 'b', '/many/' || n || '.csv' from generate_series(1, $4::int) n`,
+        [api.database.tenants.a.tenantId, rowId('transfer', history.transfer), rowId('run', history.run), many],
       ),
     );
     const query =
-      'query($after: String) { deliveries(after: $after, filter: { glob: "/many/1*7.csv", endpoint: "a" }) { edges { node { id } } pageInfo { hasNextPage endCursor } } }';
-    const none = await ask(query.replace('1*7', 'none*'));
+      'query($after: String) { deliveries(after: $after, filter: { glob: "/many/*777.csv", endpoint: "a" }) { edges { node { id } } pageInfo { hasNextPage endCursor } } }';
+    const none = await ask(query.replace('777', 'none'));
     expect(none.deliveries.edges).toEqual([]);
     expect(none.deliveries.pageInfo.hasNextPage).toBe(true);
-    const rest = await ask(query.replace('1*7', 'none*'), { after: none.deliveries.pageInfo.endCursor });
+    const rest = await ask(query.replace('777', 'none'), { after: none.deliveries.pageInfo.endCursor });
     expect(rest.deliveries.pageInfo.hasNextPage).toBe(false);
     const ids = new Set<string>();
     let after: string | null = null;
@@ -176,8 +178,7 @@ describe('deliveries', () => {
       for (const { node } of deliveries.edges) ids.add(node.id);
       after = deliveries.pageInfo.hasNextPage ? deliveries.pageInfo.endCursor : null;
     } while (after !== null);
-    const expected = Array.from({ length: 12_000 }, (_, index) => String(index + 1)).filter((n) => /^1.*7$/.test(n));
-    expect(ids.size).toBe(expected.length);
+    expect(ids.size).toBe(Math.floor(many / 1_000));
   });
 });
 

@@ -1,10 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ApiErrorCode } from './errorCatalogue.ts';
 import { limits } from './limits.ts';
 
 /** An answer below GraphQL: in the form of a GraphQL error, so that every client can show it. */
 export interface HttpRefusal {
   status: number;
-  code: string;
+  code: ApiErrorCode;
   message: string;
   headers?: Record<string, string>;
 }

@@ -3,6 +3,7 @@ import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createApiKey, revokeApiKey } from '../identity/apiKeys.ts';
 import { post, startTestApi, type TestApi } from '../test/servers/api.ts';
+import { createFailureCount } from './failedAuthentication.ts';
 import { limits } from './limits.ts';
 
 let api: TestApi;
@@ -68,6 +69,40 @@ describe('a request without a good key', () => {
       sent.end(viewer);
     });
     expect(status).toBe(401);
+  });
+});
+
+describe('an address whose requests fail too often', () => {
+  test('is answered 429 with the time to wait, whatever it presents, while a good key of that address still works', async () => {
+    const other = await startTestApi(null);
+    try {
+      const statusOf = async (key: string | null) => (await post(other.url, key, viewer)).status;
+      for (let failed = 0; failed < limits.failedAuthentications; failed++)
+        expect(await statusOf(failed % 2 === 0 ? 'garbage' : api.keys.a)).toBe(401);
+      for (const key of ['garbage', null, api.keys.a]) {
+        const { status, headers, body } = await post(other.url, key, viewer);
+        expect(status).toBe(429);
+        const seconds = Number(headers.get('retry-after'));
+        expect(seconds).toBeGreaterThan(0);
+        expect(seconds).toBeLessThanOrEqual(limits.failedAuthenticationWindowSeconds);
+        expect(body.errors[0]).toMatchObject({ extensions: { code: 'UNAUTHENTICATED_TOO_OFTEN', retryable: true } });
+      }
+      for (let good = 0; good < 3; good++) expect(await statusOf(other.keys.a)).toBe(200);
+      // Another address has a bucket of its own.
+      expect(await statusFrom('127.0.0.2', other.url)).toBe(401);
+    } finally {
+      await other.close();
+    }
+  });
+
+  test('is one with its neighbours when it is of IPv6, and with its IPv4 form', async () => {
+    const count = createFailureCount();
+    for (let failed = 0; failed < limits.failedAuthentications; failed++) await count(`2001:db8:1:2::${failed}`);
+    await expect(count('2001:db8:1:2:ffff::1')).rejects.toMatchObject({ kind: 'rate-limited' });
+    await count('2001:db8:1:3::1');
+    for (let failed = 0; failed < limits.failedAuthentications; failed++) await count('::ffff:192.0.2.1');
+    await expect(count('192.0.2.1')).rejects.toMatchObject({ kind: 'rate-limited' });
+    await count('192.0.2.2');
   });
 });
 
@@ -207,3 +242,15 @@ describe('without a key', () => {
     expect(text).not.toMatch(/<script[^>]+src="http/);
   });
 });
+
+/** Status of a request without a key that comes from an address of the loopback network. */
+async function statusFrom(localAddress: string, url: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const sent = httpRequest(url, { method: 'POST', localAddress }, (response) => {
+      response.resume();
+      resolve(response.statusCode!);
+    });
+    sent.on('error', reject);
+    sent.end(viewer);
+  });
+}

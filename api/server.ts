@@ -2,9 +2,11 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import type { Caller } from '../identity/apiKeys.ts';
 import { WaybillError } from '../schema/errors.ts';
 import { authenticateKey, presentedKey } from './authentication.ts';
 import type { ApiContext, ApiDependencies, Operation } from './context.ts';
+import { createFailureCount } from './failedAuthentication.ts';
 import { graphiqlPage, graphiqlPolicy } from './graphiql.ts';
 import { createGraphql } from './graphql.ts';
 import { limits } from './limits.ts';
@@ -33,6 +35,7 @@ export async function createApi(dependencies: ApiDependencies): Promise<Api> {
   const temporalCalls = createTemporalCalls(dependencies.temporal);
   const isReady = createReadiness(dependencies, temporalCalls);
   const openSubscription = createSubscriptionLimit();
+  const countFailure = createFailureCount();
   const closing = new AbortController();
 
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
@@ -52,9 +55,19 @@ export async function createApi(dependencies: ApiDependencies): Promise<Api> {
     await answerGraphql(request, response);
   };
 
+  const authenticate = async (request: IncomingMessage, key: string): Promise<Caller> => {
+    try {
+      return await authenticateKey(dependencies.store, key);
+    } catch (error) {
+      if (error instanceof WaybillError && error.kind === 'unauthenticated')
+        await countFailure(request.socket.remoteAddress);
+      throw error;
+    }
+  };
+
   const answerGraphql = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const key = presentedKey(request);
-    const caller = await authenticateKey(dependencies.store, key);
+    const caller = await authenticate(request, key);
     if (request.method !== 'POST')
       return refuse(response, {
         status: 405,
@@ -189,6 +202,11 @@ function fail(error: unknown, request: IncomingMessage, response: ServerResponse
 
 function refusalOfError(error: unknown): HttpRefusal {
   const kind = error instanceof WaybillError ? error.kind : 'internal';
+  if (kind === 'rate-limited') {
+    const { message, context } = error as WaybillError;
+    const headers = { 'retry-after': String(Math.ceil((context.retryAfterMs ?? 0) / 1000)) };
+    return { status: 429, code: 'UNAUTHENTICATED_TOO_OFTEN', message, headers };
+  }
   if (kind === 'unauthenticated') {
     const headers = { 'www-authenticate': 'Bearer realm="waybill"' };
     return { status: 401, code: 'UNAUTHENTICATED', message: (error as WaybillError).message, headers };

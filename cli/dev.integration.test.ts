@@ -34,7 +34,9 @@ afterAll(async () => {
 
 async function startDev(): Promise<DevFacts> {
   dev = startWaybill(['dev', '--state', state, ...anyPorts, '--json']);
-  return JSON.parse(await dev.firstLine) as DevFacts;
+  const facts = JSON.parse(await dev.firstLine) as DevFacts;
+  if (!facts.ready) throw new Error(JSON.stringify(facts));
+  return facts;
 }
 
 describe('waybill dev', { timeout: 180_000 }, () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { globBase, globMatcher, parseLocation } from './location.ts';
+import { globBase, globMatcher, globPrefix, parseLocation } from './location.ts';
 
 const endpoints = { partner: 'acme-sftp', landing: 'landing-zone' };
 
@@ -63,6 +63,11 @@ test('the base of a glob is its fixed folder', () => {
     '/a[1',
     '/',
   ]);
+});
+
+test('the prefix of a glob is its text before the first sign, unescaped', () => {
+  const globs = ['/out/ORD_*', '/**/ORD_1.csv', '/out/a.csv', '/a\\[1\\*/x?', '/{a,b}/c', '/in/[ab]', '/a\\\\*'];
+  expect(globs.map(globPrefix)).toEqual(['/out/ORD_', '/', '/out/a.csv', '/a[1*/x', '/', '/in/', '/a\\']);
 });
 
 test('a matcher takes any of its globs, relative ones from the root', () => {

@@ -62,6 +62,12 @@ export function globBase(glob: string): string {
   return `/${fixed.map((segment) => segment.replace(/\\(.)/g, '$1')).join('/')}`;
 }
 
+/** What every path that a normalised glob matches begins with: `/out/ORD_` of `/out/ORD_*`, `/` of `/*`. */
+export function globPrefix(glob: string): string {
+  const fixed = /^(?:\\.|[^\\*?[{])*/.exec(glob)![0];
+  return fixed.replace(/\\(.)/g, '$1');
+}
+
 /** Whether a path matches any of the globs. Relative globs are relative to the endpoint's root. Throws `invalid` for a bad one. */
 export function globMatcher(globs: string[]): (path: string) => boolean {
   const compiled = globs.map((glob) => compileGlob(normaliseGlob(glob)));

@@ -2,20 +2,8 @@ import { globSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import { mayImport } from './importTable.ts';
 
-/** Who may import whom; ARCHITECTURE.md shows the same table. `import type` is exempt. */
-const mayImport: Record<string, readonly string[]> = {
-  schema: [],
-  language: ['schema'],
-  workflows: ['language', 'schema'],
-  network: ['schema'],
-  prisma: ['schema'],
-  connectors: ['network', 'schema'],
-  identity: ['prisma', 'network', 'schema'],
-  audit: ['prisma', 'network', 'schema'],
-  activities: ['connectors', 'language', 'vault', 'identity', 'audit', 'prisma', 'network', 'schema'],
-  api: ['language', 'identity', 'audit', 'vault', 'prisma', 'network', 'connectors/registry.ts', 'schema'],
-};
 /** Packages that only one folder may import, and files of other folders that are excused, with the reason. */
 const packageOwners: Record<string, string> = {
   pg: 'prisma',

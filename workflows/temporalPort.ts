@@ -12,6 +12,7 @@ import {
 } from '@temporalio/workflow';
 import { type ErrorKind, errorKinds } from '../schema/errors.ts';
 import type { Failure, Json } from '../schema/plan.ts';
+import { formatBytes } from '../schema/quantities.ts';
 import { type CallTerms, taskQueues } from '../schema/workflow.ts';
 import { type Call, type Port, type ProgressLine, StepFailed } from './port.ts';
 
@@ -87,10 +88,11 @@ function failureOfActivity(error: unknown, activity: string): Failure {
   };
 }
 
-/** A Markdown table for the UI's details pane. */
+/** A Markdown table for the UI's details pane, whose cells have no space between them: they bring their own. */
 function progressTable(lines: readonly ProgressLine[]): string {
-  const rows = lines.map(
-    (line) => `| ${line.step} | ${line.state} | ${line.done}/${line.total} | ${line.bytes} | ${line.failed} |`,
+  const row = (cells: string[]) => `| ${cells.join(` |${'\u00a0'.repeat(4)}`)} |`;
+  const rows = lines.map(({ step, state, done, total, bytes, failed }) =>
+    row([`\`${step}\``, state, `${done} of ${total}`, formatBytes(bytes), `${failed}`]),
   );
-  return ['| step | state | done | bytes | failed |', '|---|---|---|---|---|', ...rows].join('\n');
+  return [row(['step', 'state', 'done', 'sent', 'failed']), '|---|---|--:|--:|--:|', ...rows].join('\n');
 }

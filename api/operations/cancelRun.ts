@@ -7,6 +7,7 @@ import type { Operation } from '../context.ts';
 import { limits } from '../limits.ts';
 import { closeUnstarted } from './closeUnstarted.ts';
 import { actorOf } from './events.ts';
+import { cleanReason } from './reason.ts';
 import { hasEnded } from './runState.ts';
 
 /**
@@ -18,7 +19,7 @@ export async function cancelRun(
   input: { id: string; reason?: string | null | undefined },
 ): Promise<{ run: Run }> {
   const id = rowId('run', input.id);
-  const reason = checkReason(input.reason);
+  const reason = cleanReason(input.reason);
   const run = id === undefined ? null : await recordRequest(operation, id, reason);
   if (run === null) throw new WaybillError('not-found', 'there is no such run', { field: 'id' });
   if (run.status === 'cancelled') return { run };
@@ -63,8 +64,4 @@ async function tellTemporal(operation: Operation, run: Run): Promise<void> {
     log.warn({ runId: run.id, cause: String(error) }, 'Temporal did not take a cancellation');
     throw new WaybillError('unavailable', 'Temporal cannot be reached; ask again', { cause: error });
   }
-}
-
-function checkReason(reason: string | null | undefined): string | null {
-  return reason == null ? null : reason.replaceAll('\u0000', '').slice(0, limits.reasonLength);
 }

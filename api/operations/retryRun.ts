@@ -4,6 +4,7 @@ import { rowId } from '../../schema/names.ts';
 import type { Plan } from '../../schema/plan.ts';
 import type { Operation } from '../context.ts';
 import { limits } from '../limits.ts';
+import { cleanReason } from './reason.ts';
 import { hasEnded } from './runState.ts';
 import { type NewRun, startOnce } from './startRun.ts';
 
@@ -36,7 +37,7 @@ export async function retryRun(
   });
 }
 
-/** Starts the run of one failed delivery again, for that delivery alone. Throws as retryRun does. */
+/** Starts the run of one failed delivery again, for that delivery alone; an event keeps the reason. Throws as retryRun does. */
 export async function retryDelivery(
   operation: Operation,
   input: { id: string; reason?: string | null | undefined; idempotencyKey: string },
@@ -53,7 +54,11 @@ export async function retryDelivery(
       where: { tenantId, deliveryKey: delivery.deliveryKey, deliveredAt: { not: null } },
     });
     if (claim !== null) throw nothingToRetry('the file has been delivered since');
-    return again(retried, { retryDeliveries: [delivery.id] });
+    const told = {
+      deliveryId: delivery.id,
+      data: { pipeline: retried.pipelineName, reason: cleanReason(input.reason) },
+    };
+    return again(retried, { retryDeliveries: [delivery.id], event: { type: 'delivery.retried', ...told } });
   });
 }
 
@@ -70,7 +75,7 @@ async function endedRun(
   return run;
 }
 
-function again(retried: RunWithVersion, only: { retryDeliveries?: string[] }): NewRun {
+function again(retried: RunWithVersion, only: Pick<NewRun, 'retryDeliveries' | 'event'>): NewRun {
   if (retried.version === null) throw nothingToRetry('the run has no version');
   return {
     pipelineName: retried.pipelineName,

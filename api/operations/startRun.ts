@@ -1,5 +1,5 @@
 import { v7 } from 'uuid';
-import { recordEvents } from '../../audit/record.ts';
+import { type NewEvent, recordEvents } from '../../audit/record.ts';
 import { resolveInputs } from '../../language/inputs.ts';
 import type { TenantTransaction } from '../../prisma/contract.ts';
 import type { Prisma, Run } from '../../prisma/generated/client.ts';
@@ -29,6 +29,8 @@ export interface NewRun {
   inputs: Record<string, unknown>;
   retryOf?: string;
   retryDeliveries?: string[];
+  /** What the new run's existence means beside itself; written with it. */
+  event?: Pick<NewEvent, 'type' | 'deliveryId' | 'data'>;
 }
 
 /**
@@ -119,6 +121,8 @@ async function record(operation: Operation, { db, sql }: TenantTransaction, star
     await recordEvents(sql, caller.tenantId, [
       { type: 'run.refused', outcome: 'failure', actor: actorOf(caller), runId, data },
     ]);
+  } else if (start.event !== undefined) {
+    await recordEvents(sql, caller.tenantId, [{ ...start.event, actor: actorOf(caller), runId }]);
   }
   return { runId, refused };
 }

@@ -1,6 +1,7 @@
 import type { Delivery } from '../../prisma/generated/client.ts';
 import { publicId } from '../../schema/names.ts';
 import type { DeliveryState, Failure } from '../../schema/plan.ts';
+import { limits } from '../limits.ts';
 import { type DeliveryFilter, findDeliveries } from '../operations/findDeliveries.ts';
 import { builder } from './builder.ts';
 import { connection, pageArguments } from './connection.ts';
@@ -80,7 +81,9 @@ const DeliveryFilterInput = builder.inputRef<DeliveryFilter>('DeliveryFilter').i
     run: t.id(),
     transfer: t.id(),
     state: t.field({ type: DeliveryStateEnum }),
-    glob: t.string({ description: 'glob over source and target paths; without a slash, over file names' }),
+    glob: t.string({
+      description: `Glob over source and target paths; without a slash, over file names. What it begins with is looked up in an index; a page looks at ${limits.globRows} of those rows at most, and its cursor goes on behind them.`,
+    }),
     endpoint: t.string({ description: 'source or target' }),
     since: t.field({ type: 'DateTime' }),
     sha256: t.string({ description: 'hexadecimal' }),

@@ -1,7 +1,7 @@
 import type { ObjectRef } from '@pothos/core';
 import type { Diagnostic } from '../../schema/diagnostics.ts';
 import { asWaybillError, type ErrorKind, errorKinds, type WaybillError } from '../../schema/errors.ts';
-import { docsUrl } from '../errorCatalogue.ts';
+import { type ApiErrorCode, docsUrl } from '../errorCatalogue.ts';
 import { type ApiTypes, builder } from './builder.ts';
 import { DiagnosticType, FailureType } from './types.ts';
 
@@ -48,7 +48,7 @@ function refusalType(name: Refusal, description?: string) {
   return builder.objectRef<UserError>(name).implement({ ...options, interfaces: [UserErrorInterface] });
 }
 
-const refusalOfKind: Partial<Record<ErrorKind, { refusal: Refusal; code: string }>> = {
+const refusalOfKind: Partial<Record<ErrorKind, { refusal: Refusal; code: ApiErrorCode }>> = {
   'not-found': { refusal: 'NotFoundError', code: 'NOT_FOUND' },
   invalid: { refusal: 'InvalidInputError', code: 'INVALID_INPUT' },
   forbidden: { refusal: 'ForbiddenError', code: 'FORBIDDEN' },

@@ -75,7 +75,7 @@ function mistakeOf(
       ? `there is no stored secret ${JSON.stringify(name)}`
       : `the value of secret ${secret} was neither sent nor stored before`;
     const suggestion = isNamed ? `waybill secrets set ${name}` : null;
-    return { code: 'SECRET_MISSING', message, suggestion };
+    return { code: 'SECRET_MISSING' as const, message, suggestion };
   }
   try {
     checkValue(value);
@@ -83,6 +83,6 @@ function mistakeOf(
     if (document.kind === 'webhook' && secret === 'signing') signWebhook(value, 'msg_check', 0, '');
     return null;
   } catch (thrown) {
-    return { code: 'SECRET_INVALID', message: asWaybillError(thrown).message, suggestion: null };
+    return { code: 'SECRET_INVALID' as const, message: asWaybillError(thrown).message, suggestion: null };
   }
 }

@@ -1,14 +1,14 @@
 import { LineCounter, parseAllDocuments } from 'yaml';
 import type { SourceFile } from '../../../language/check.ts';
 import type { Diagnostic } from '../../../schema/diagnostics.ts';
-import { docsUrl } from '../../errorCatalogue.ts';
+import { type ApiErrorCode, docsUrl } from '../../errorCatalogue.ts';
 
 /** An error at the secret of that name in a document that the language has found right; at the file's beginning when it is not found. */
 export function secretDiagnostic(
   file: SourceFile,
   document: { kind: string; name: string },
   secret: string,
-  mistake: { code: string; message: string; suggestion: string | null },
+  mistake: { code: ApiErrorCode; message: string; suggestion: string | null },
 ): Diagnostic {
   return {
     ...mistake,

@@ -336,6 +336,9 @@ CREATE INDEX "delivery_tenant_id_run_id_state_idx" ON "delivery"("tenant_id", "r
 CREATE INDEX "delivery_source_path_idx" ON "delivery" USING SPGIST ("source_path");
 
 -- CreateIndex
+CREATE INDEX "delivery_target_path_idx" ON "delivery" USING SPGIST ("target_path");
+
+-- CreateIndex
 CREATE INDEX "delivery_tenant_id_sha256_idx" ON "delivery"("tenant_id", "sha256");
 
 -- CreateIndex

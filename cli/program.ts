@@ -1,0 +1,40 @@
+import { Command } from 'commander';
+import { addApplyCommand } from './commands/apply.ts';
+import { addDemoCommand } from './commands/demo.ts';
+import { addDevCommand } from './commands/dev.ts';
+import { addDoctorCommand } from './commands/doctor.ts';
+import { addEndpointCommands } from './commands/endpoints.ts';
+import { addKeyCommands } from './commands/keys.ts';
+import { addRunCommands } from './commands/runs.ts';
+import { addSecretCommands } from './commands/secrets.ts';
+import { addServiceCommands } from './commands/serve.ts';
+import { addTransferCommands } from './commands/transfers.ts';
+import { addValidateCommand } from './commands/validate.ts';
+import type { CommandContext } from './context.ts';
+import { packageVersion } from './version.ts';
+
+/** Every verb of `waybill`. Parsing throws CommanderError instead of ending the process. */
+export function buildProgram(context: CommandContext): Command {
+  const program = new Command('waybill')
+    .description('Headless managed file transfer: YAML pipelines move files whole, once, with proof.')
+    .version(packageVersion())
+    .helpCommand(false)
+    .showSuggestionAfterError(true)
+    .exitOverride();
+  addDemoCommand(program, context);
+  addDevCommand(program, context);
+  addDoctorCommand(program, context);
+  addValidateCommand(program, context);
+  addApplyCommand(program, context);
+  addRunCommands(program, context);
+  addTransferCommands(program, context);
+  addEndpointCommands(program, context);
+  addKeyCommands(program, context);
+  addSecretCommands(program, context);
+  addServiceCommands(program, context);
+  program.addHelpText(
+    'after',
+    '\nExit codes: 0 done, 1 the work failed (also partial), 2 wrong usage or invalid file, 3 cannot reach the server, 4 not allowed.\nServer: --state, or WAYBILL_URL and WAYBILL_API_KEY.',
+  );
+  return program;
+}
