@@ -68,7 +68,7 @@ describe('settings of the services', () => {
 });
 
 test('migrate takes names and passwords of the roles out of their URLs', () => {
-  expect(readMigrateSettings({ ...complete, DATABASE_OWNER_URL: 'postgres://owner:x@db/waybill' })).toEqual({
+  expect(readMigrateSettings({ ...complete, DATABASE_OWNER_URL: 'postgres://owner:x@db/waybill' })).toMatchObject({
     ownerUrl: 'postgres://owner:x@db/waybill',
     applicationRole: { name: 'waybill_app', password: 'a@b' },
     systemRole: { name: 'waybill_system', password: 'c' },

@@ -100,6 +100,8 @@ export function readServiceSettings(environment: Environment): ServiceSettings {
 
 export interface MigrateSettings {
   ownerUrl: string;
+  applicationUrl: string;
+  systemUrl: string | null;
   applicationRole: { name: string; password: string };
   systemRole: { name: string; password: string } | undefined;
 }
@@ -109,6 +111,8 @@ export function readMigrateSettings(environment: Environment): MigrateSettings {
   const values = readEnvironment(migrateSchema, environment);
   return {
     ownerUrl: values.DATABASE_OWNER_URL,
+    applicationUrl: values.DATABASE_URL,
+    systemUrl: values.DATABASE_SYSTEM_URL ?? null,
     applicationRole: roleOf('DATABASE_URL', values.DATABASE_URL),
     systemRole:
       values.DATABASE_SYSTEM_URL === undefined ? undefined : roleOf('DATABASE_SYSTEM_URL', values.DATABASE_SYSTEM_URL),

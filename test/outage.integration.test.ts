@@ -8,11 +8,7 @@ import { findTemporal } from '../cli/embedded/findTemporal.ts';
 import { removePostgres, startPostgres } from '../cli/embedded/postgres.ts';
 import { startTemporal } from '../cli/embedded/temporal.ts';
 import { readCommandEnvironment } from '../cli/settings.ts';
-import { createApiKey } from '../identity/apiKeys.ts';
-import { ensureTenant } from '../identity/firstRun.ts';
-import { openStore } from '../prisma/store.ts';
 import { type StartedCommand, startWaybill, waybill } from './commandLine.ts';
-import { silentLog } from './servers/database.ts';
 import { startProxy, type TcpProxy } from './servers/proxy.ts';
 import { type Sshd, startSshd } from './servers/sshd.ts';
 
@@ -47,11 +43,12 @@ beforeAll(async () => {
     WAYBILL_EGRESS_LOOPBACK: 'true',
     WAYBILL_PORT: '0',
   };
-  expect(await waybill(['migrate', '--json'], { environment })).toMatchObject({ code: 0 });
-  const store = openStore({ applicationUrl: postgres.applicationUrl, systemUrl: postgres.systemUrl, log: silentLog });
-  const tenant = await ensureTenant(store, 'default');
-  environment.WAYBILL_API_KEY = (await createApiKey(store, { ...tenant, name: 'test', scopes: ['*'] })).secret;
-  await store.close();
+  const keyFile = path.join(folder, 'api-key');
+  const migrate = ['migrate', '--api-key-file', keyFile, '--json'];
+  expect(await waybill(migrate, { environment })).toMatchObject({ code: 0 });
+  environment.WAYBILL_API_KEY = (await readFile(keyFile, 'utf8')).trim();
+  expect(await waybill(migrate, { environment }), 'the second time').toMatchObject({ code: 0 });
+  expect((await readFile(keyFile, 'utf8')).trim()).toBe(environment.WAYBILL_API_KEY);
   const api = startWaybill(['api'], { environment });
   services = [api, startWaybill(['worker'], { environment })];
   environment.WAYBILL_URL = await urlOf(api);

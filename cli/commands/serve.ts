@@ -41,14 +41,23 @@ export function addServiceCommands(program: Command, context: CommandContext): v
   program
     .command('migrate')
     .description('bring the database to the newest migration (DATABASE_OWNER_URL, DATABASE_URL, DATABASE_SYSTEM_URL)')
+    .option('--tenant <name>', 'with --api-key-file: the tenant, made when it is absent', 'default')
+    .option('--api-key-file <file>', "write a key of the tenant's owner there, unless the file exists")
     .option('--json', 'one JSON object on stdout')
-    .action(async (options: { json?: boolean }) => {
+    .action(async (options: { json?: boolean; tenant: string; apiKeyFile?: string }) => {
       const output = outputOf(context, options);
       const { migrate } = await import('../../prisma/migrate.ts');
-      const applied = await migrate({
-        ...readMigrateSettings(context.environment),
-        onProgress: (message) => output.note(message),
-      });
+      const settings = readMigrateSettings(context.environment);
+      const applied = await migrate({ ...settings, onProgress: (message) => output.note(message) });
+      if (options.apiKeyFile !== undefined) {
+        const { writeFirstKey } = await import('../services/firstKey.ts');
+        const isNew = await writeFirstKey(settings, options.tenant, options.apiKeyFile);
+        output.note(
+          isNew
+            ? `wrote a key of ${options.tenant} to ${options.apiKeyFile}`
+            : `${options.apiKeyFile} is there already`,
+        );
+      }
       if (output.json) output.object({ ok: true, applied });
       else output.line(applied.length === 0 ? 'the database is up to date' : `applied: ${applied.join(', ')}`);
     });

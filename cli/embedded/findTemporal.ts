@@ -28,18 +28,20 @@ type Environment = Pick<CommandEnvironment, 'temporalBinary' | 'searchPath' | 'c
 /**
  * The Temporal binary: WAYBILL_TEMPORAL_BINARY, PATH, the cache, the SDK's own download, a build with Go, in this order.
  * Says each miss in one line through `onProgress`. Throws unavailable, with what to install, when all miss, and invalid
- * when WAYBILL_TEMPORAL_BINARY is not a Temporal.
+ * when WAYBILL_TEMPORAL_BINARY is not a Temporal. The signal ends a download or a build; then it throws cancelled.
  */
 export async function findTemporal(
   environment: Environment,
   onProgress: (message: string) => void,
+  signal?: AbortSignal,
 ): Promise<FoundTemporal> {
   const installed = await findInstalledTemporal(environment, onProgress);
   if (installed) return installed;
   const cached = cachedTemporal(environment);
   await mkdir(dirname(cached), { recursive: true });
   for (const way of [downloadWithSdk, buildWithGo]) {
-    const miss = await way(cached, environment, onProgress);
+    const miss = await way(cached, environment, onProgress, signal);
+    if (signal?.aborted) throw new WaybillError('cancelled', 'stopped while getting Temporal');
     if (miss === null) return { binary: cached, origin: way === buildWithGo ? 'built with Go' : "the SDK's download" };
     onProgress(`Temporal: ${miss}`);
   }
@@ -95,16 +97,21 @@ async function findOnPath(name: string, searchPath: string): Promise<string | un
   return undefined;
 }
 
-type Way = (cached: string, environment: Environment, onProgress: (message: string) => void) => Promise<string | null>;
+type Way = (
+  cached: string,
+  environment: Environment,
+  onProgress: (message: string) => void,
+  signal: AbortSignal | undefined,
+) => Promise<string | null>;
 
 // The native client's download has no time limit of its own, so it runs in a process that can be ended.
-const downloadWithSdk: Way = async (cached, _environment, onProgress) => {
+const downloadWithSdk: Way = async (cached, _environment, onProgress, signal) => {
   onProgress(`Temporal: asking the SDK to download ${temporalVersion}`);
   const folder = `${cached}.download.${process.pid}`;
   await mkdir(folder, { recursive: true });
   try {
     const script = [scriptPath('embedded/downloadTemporal'), folder, temporalVersion];
-    const { stdout } = await promisify(execFile)(process.execPath, script, { timeout: downloadTimeoutMs });
+    const { stdout } = await promisify(execFile)(process.execPath, script, { timeout: downloadTimeoutMs, signal });
     await rename(stdout.trim(), cached);
     return (await works(cached)) ? null : 'what the SDK downloaded does not start';
   } catch (error) {
@@ -116,7 +123,7 @@ const downloadWithSdk: Way = async (cached, _environment, onProgress) => {
   }
 };
 
-const buildWithGo: Way = async (cached, environment, onProgress) => {
+const buildWithGo: Way = async (cached, environment, onProgress, signal) => {
   const go = (await findOnPath('go', environment.searchPath)) ?? (await findOnPath('go', '/usr/local/go/bin'));
   if (go === undefined) return 'cannot be built: no Go on PATH';
   const module = join(packageRoot(), 'tools', 'temporal');
@@ -130,6 +137,7 @@ const buildWithGo: Way = async (cached, environment, onProgress) => {
       go,
       ['build', '-trimpath', '-ldflags', '-s -w', '-o', draft, 'github.com/temporalio/cli/cmd/temporal'],
       module,
+      signal,
     );
     if (failure !== null) return `the Go build failed after ${elapsed()}: ${failure}`;
     // A rename, so that a build that was ended in the middle is never taken for a binary.
@@ -142,12 +150,18 @@ const buildWithGo: Way = async (cached, environment, onProgress) => {
   }
 };
 
-function run(command: string, commandArguments: string[], folder: string): Promise<string | null> {
+function run(
+  command: string,
+  commandArguments: string[],
+  folder: string,
+  signal: AbortSignal | undefined,
+): Promise<string | null> {
   return new Promise((resolve) => {
     const child = spawn(command, commandArguments, {
       cwd: folder,
       stdio: ['ignore', 'ignore', 'pipe'],
       timeout: buildTimeoutMs,
+      ...(signal && { signal }),
     });
     let stderr = '';
     child.stderr.on('data', (chunk: Buffer) => {

@@ -15,6 +15,9 @@ import { type ChildPlan, type SupervisedChild, superviseChild } from './child.ts
 import { type DevFacts, openStateFolder, type StateFolder } from './stateFolder.ts';
 import { lockState, type StateLock } from './stateLock.ts';
 
+/** Threads for file-system calls of a worker: with Node's default of 4 many small local files wait for one another. */
+const workerFileThreads = '16';
+
 export interface DevOptions {
   state: string;
   host: string;
@@ -184,7 +187,7 @@ class Supervisor implements RunningDev {
       this.#temporal = { address: command.temporalAddress, uiUrl: command.temporalUiUrl, pid: null };
       return;
     }
-    const { binary, origin } = await findTemporal(command, onProgress);
+    const { binary, origin } = await findTemporal(command, onProgress, this.#options.signal);
     onProgress(`starting Temporal (${origin})`);
     let ports = { port: temporalPort, uiPort };
     await this.#supervise({
@@ -225,7 +228,7 @@ class Supervisor implements RunningDev {
       name: 'worker',
       script: scriptPath('main'),
       arguments: () => ['worker'],
-      environment: () => this.#serviceEnvironment(),
+      environment: () => ({ ...this.#serviceEnvironment(), UV_THREADPOOL_SIZE: workerFileThreads }),
       onReady: () => undefined,
     });
   }
