@@ -3,6 +3,7 @@ import type { Store } from '../prisma/contract.ts';
 import { runCounts } from '../prisma/ledger.ts';
 import { closeRun, loadRun, openRun, planRetry } from '../prisma/runs.ts';
 import { WaybillError } from '../schema/errors.ts';
+import { publicId } from '../schema/names.ts';
 import type { Failure, Json, RunStatus, TransferCounts } from '../schema/plan.ts';
 import type { RunArguments } from '../schema/workflow.ts';
 import type { LoadedRun } from '../workflows/run.ts';
@@ -46,7 +47,13 @@ export async function beginRun(store: Store, { tenantId, runId }: RunArguments):
     return {
       plan: row.plan,
       inputs: row.inputs,
-      run: { id: runId, pipeline: row.pipelineName, version: row.versionHash, date: startedAt.slice(0, 10), startedAt },
+      run: {
+        id: publicId('run', runId),
+        pipeline: row.pipelineName,
+        version: row.versionHash,
+        date: startedAt.slice(0, 10),
+        startedAt,
+      },
       retry: row.retryDeliveries.length > 0 ? await planRetry(sql, tenantId, runId, row.retryDeliveries) : null,
     };
   });

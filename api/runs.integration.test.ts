@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createApiKey, revokeApiKey } from '../identity/apiKeys.ts';
-import { rowId } from '../schema/names.ts';
+import { publicId, rowId } from '../schema/names.ts';
 import { startTestApi, type TestApi } from '../test/servers/api.ts';
 import { writeHistory } from '../test/servers/history.ts';
 import { startTemporal, type TestTemporal } from '../test/servers/temporal.ts';
 import { authenticateKey } from './authentication.ts';
 import type { ApiContext } from './context.ts';
+import { limits } from './limits.ts';
 import { createLoaders } from './loaders.ts';
 import { watchRun } from './operations/watchRun.ts';
 import { createRead } from './reading.ts';
@@ -50,8 +51,9 @@ const runFields =
   'run { id status trigger inputs workflowId temporalUrl retryOf { id } version { hash } error { kind message } }';
 
 async function mutate(name: string, input: Record<string, unknown>, type: string, of = api) {
-  const payload = type === 'CancelRunInput' ? 'CancelRunPayload' : 'StartRunPayload';
-  const query = `mutation($input: ${type}!) { ${name}(input: $input) { ${fields} ... on ${payload} { ${runFields} } } }`;
+  const payload =
+    type === 'CancelRunInput' ? `CancelRunPayload { note ${runFields} }` : `StartRunPayload { ${runFields} }`;
+  const query = `mutation($input: ${type}!) { ${name}(input: $input) { ${fields} ... on ${payload} } }`;
   const { body } = await of.graphql(of.keys.a, query, { input });
   expect(body.errors, JSON.stringify(body.errors)).toBeUndefined();
   return body.data[name];
@@ -183,6 +185,25 @@ describe('cancelRun', () => {
     expect(events.map(({ data }) => data.reason)).toEqual(['wrong day']);
   });
 
+  test('of a run whose workflow was terminated answers at once that it is closed within a minute', async () => {
+    const { run } = await start();
+    await api.temporal.workflow.getHandle(run.workflowId).terminate('in the UI');
+    // As if a worker had begun it before.
+    await api.database.asOwner(`update run set status = 'running' where id = $1`, [rowId('run', run.id)]);
+    for (let asked = 0; asked < 2; asked++) {
+      const began = performance.now();
+      const answer = await cancel(run.id);
+      expect(performance.now() - began).toBeLessThan(5_000);
+      expect(answer).toMatchObject({ __typename: 'CancelRunPayload', run: { status: 'running' } });
+      expect(answer.note).toContain('closed within a minute');
+    }
+    const unopened = await start();
+    expect((await cancel(unopened.run.id)).note).toBeNull();
+    const { run: ended } = await start();
+    await api.temporal.workflow.getHandle(ended.workflowId).terminate('in the UI');
+    expect(await cancel(ended.id)).toMatchObject({ run: { status: 'cancelled' }, note: null });
+  });
+
   test('closes a run that Temporal does not know, and refuses one that has ended', async () => {
     const { run } = await start();
     await api.database.asOwner(`update run set workflow_id = workflow_id || 'x' where id = $1`, [rowId('run', run.id)]);
@@ -196,8 +217,8 @@ describe('cancelRun', () => {
 describe('retry', () => {
   const retry = (input: Record<string, unknown>) =>
     mutate('retryRun', { idempotencyKey: randomUUID(), ...input }, 'RetryRunInput');
-  const retryDelivery = (id: string, idempotencyKey: string = randomUUID()) =>
-    mutate('retryDelivery', { id, idempotencyKey }, 'RetryDeliveryInput');
+  const retryDelivery = (id: string, reason?: string, idempotencyKey: string = randomUUID()) =>
+    mutate('retryDelivery', { id, idempotencyKey, ...(reason === undefined ? {} : { reason }) }, 'RetryDeliveryInput');
 
   test('of a run starts the same version with the same inputs; only an ended run that did not succeed is retried', async () => {
     const { run } = await start();
@@ -217,6 +238,31 @@ describe('retry', () => {
     await api.database.asOwner(`update run set status = 'succeeded' where id = $1`, [rowId('run', run.id)]);
     expect((await retry({ id: run.id })).code).toBe('NOTHING_TO_RETRY');
     expect((await retry({ id: 'run_x' })).__typename).toBe('NotFoundError');
+  });
+
+  test('of a delivery is an event of the new run, with who asked and why, once for a key', async () => {
+    const history = await writeHistory(api.database.store, api.database.tenants.b);
+    const key = randomUUID();
+    const ask = async (reason: string) => {
+      const query = `mutation($input: RetryDeliveryInput!) { retryDelivery(input: $input) { ${fields} ... on StartRunPayload { run { id auditEvents { edges { node { type outcome deliveryId principal { id } data } } } } } } }`;
+      const { body } = await api.graphql(api.keys.b, query, {
+        input: { id: history.delivery, reason, idempotencyKey: key },
+      });
+      return body.data.retryDelivery;
+    };
+    const reason = `the partner sent it again \u0000${'x'.repeat(limits.reasonLength)}\ud800`;
+    const [first, second] = [await ask(reason), await ask(reason)];
+    expect(second.run).toEqual(first.run);
+    const retried = first.run.auditEvents.edges.map(({ node }: { node: { type: string } }) => node);
+    expect(retried).toEqual([
+      {
+        type: 'delivery.retried',
+        outcome: 'success',
+        deliveryId: history.delivery,
+        principal: { id: publicId('principal', api.database.tenants.b.principalId) },
+        data: { pipeline: 'orders', reason: reason.replace('\u0000', '').slice(0, limits.reasonLength) },
+      },
+    ]);
   });
 
   test('of failed deliveries names exactly those', async () => {

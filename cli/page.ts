@@ -29,6 +29,30 @@ export async function readPage<Item>(
   };
 }
 
+/** Pages that a search reads before it asks whether to go on: most of them may be empty. */
+const searchPages = 1;
+
+/**
+ * One page of a search whose pages may hold less than asked for and still go on: read on until it is full, there is no
+ * more, or much has been looked at. `next` then goes on from there.
+ */
+export async function searchPage<Item>(
+  client: ApiClient,
+  { first, after }: PageOptions,
+  request: { query: string; variables?: Record<string, unknown> },
+): Promise<{ items: Item[]; next: string | null }> {
+  const items: Item[] = [];
+  let next = after ?? null;
+  for (let read = 0; read < searchPages && items.length < first; read++) {
+    const wanted = { first: first - items.length, ...(next === null ? {} : { after: next }) };
+    const page = await readPage<Item>(client, wanted, request);
+    items.push(...page.items);
+    next = page.next;
+    if (next === null) break;
+  }
+  return { items, next };
+}
+
 /** Every item of a connection, page by page, up to a limit. */
 export async function readAll<Item>(
   client: ApiClient,

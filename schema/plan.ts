@@ -106,6 +106,7 @@ export interface FileFact {
 
 /** What expressions see as `run`. */
 export interface RunFacts {
+  /** The public id, `run_...`: what an application asks GraphQL for. */
   id: string;
   pipeline: string;
   version: string;

@@ -106,7 +106,8 @@ describe('GraphiQL at the address of the API', () => {
     await execute.click();
     const answer = page.locator('.graphiql-response');
     await answer.getByText('"succeeded"').waitFor();
-    expect(await answer.textContent()).toContain(runId);
+    // The editor breaks long lines.
+    expect((await answer.textContent())?.replace(/\s/g, '')).toContain(`"id":"${runId}"`);
 
     const kept = await page.evaluate(() => JSON.stringify(Object.entries({ ...localStorage, ...sessionStorage })));
     expect(kept).toContain('LatestRuns');

@@ -17,6 +17,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { removePostgres } from '../cli/embedded/postgres.ts';
+import { readPostgresHome } from '../cli/embedded/postgresHome.ts';
 import type { DevFacts } from '../cli/supervisor/stateFolder.ts';
 import { type Ended, type StartedCommand, startWaybill } from './commandLine.ts';
 import { type Block, commandsOf, readPage, readPages, repositoryRoot } from './documents.ts';
@@ -93,6 +94,7 @@ describe('the pages, followed from the first command to the last', { timeout: 18
     await follow('README.md');
     expect(readFileSync(join(landing, 'acme/ORD 1.csv'), 'utf8')).toBe('id;amount\n1;10\n');
     expect(readdirSync(join(folder, 'partner/done')).sort()).toEqual(['ORD 1.csv', 'empty.csv']);
+    expect(readFileSync(join(folder, 'work/first-key'), 'utf8')).toMatch(/^wb_/);
   });
 
   test('the YAML that `endpoints add` writes is the one that the README shows', () => {
@@ -168,6 +170,8 @@ async function follow(file: string, beforeLast?: () => Promise<void>): Promise<v
       await beforeCommand[command]?.();
       const { code, stdout, stderr } = await shell(standIn(command));
       expect(mayFail[command] !== undefined || code === 0, `${command}\n${stdout}${stderr}`).toBe(true);
+      // GraphQL answers 200 to a mistake too.
+      expect(stdout).not.toContain('"errors"');
     }
   }
 }
@@ -187,11 +191,11 @@ function standIn(text: string): string {
     .replaceAll('http://127.0.0.1:4000/graphql', facts?.graphql ?? '');
 }
 
-function shell(command: string): Promise<Omit<Ended, 'signal'>> {
+async function shell(command: string): Promise<Omit<Ended, 'signal'>> {
   const environment = {
     PATH: `${join(folder, 'bin')}:${process.env.PATH}`,
     RUN: run,
-    ...(facts && { DATABASE_OWNER_URL: facts.databaseUrl, DATABASE_URL: facts.appDatabaseUrl }),
+    ...(facts && (await databaseUrls())),
   };
   const options = { cwd: join(folder, 'work'), env: environment, timeout: 90_000 };
   return new Promise((resolve) => {
@@ -200,6 +204,19 @@ function shell(command: string): Promise<Omit<Ended, 'signal'>> {
     );
     child.stdin?.end();
   });
+}
+
+/** The three roles of the database of `dev`, as an operator would give them. */
+async function databaseUrls(): Promise<Record<string, string>> {
+  const { passwords } = (await readPostgresHome(join(folder, 'work/.waybill')))!;
+  const system = new URL(facts.appDatabaseUrl);
+  system.username = 'waybill_system';
+  system.password = passwords.system;
+  return {
+    DATABASE_OWNER_URL: facts.databaseUrl,
+    DATABASE_URL: facts.appDatabaseUrl,
+    DATABASE_SYSTEM_URL: system.href,
+  };
 }
 
 async function startDev(): Promise<void> {

@@ -55,7 +55,7 @@ describe('the example pipeline', () => {
       expect(await readdir(path.join(line.partnerFolder, 'out'))).toEqual([]);
       expect(await receiver.received('orders.received', 10_000)).toMatchObject({
         verified: true,
-        body: { data: { files: names.length, bytes } },
+        body: { data: { run: run.id, files: names.length, bytes } },
       });
       expect(await receiver.received('run.completed', 10_000)).toMatchObject({ verified: true });
       const types = run.auditEvents.edges.map(({ node }) => node.type);

@@ -8,6 +8,7 @@ import { newRunState, type RunState } from './state.ts';
 
 const context: RunContext = {
   tenantId: 'tenant',
+  runId: 'run',
   inputs: { folder: '/out' },
   run: { id: 'run', pipeline: 'sample', version: 'v', date: '2026-11-22', startedAt: '2026-11-22T07:00:00.000Z' },
 };

@@ -11,6 +11,7 @@ import { copyFiles } from './transfer.ts';
 /** What a walk needs to know besides the plan. */
 export interface RunContext {
   tenantId: string;
+  runId: string;
   inputs: Record<string, Json>;
   run: RunFacts;
 }
@@ -165,7 +166,7 @@ export class Walker {
     const step = trailOf(place, block);
     const input = {
       tenantId: this.context.tenantId,
-      runId: this.context.run.id,
+      runId: this.context.runId,
       step,
       stepKey: place.instance + block.path,
       endpoints: this.plan.endpoints,

@@ -48,7 +48,7 @@ export default async function run(
   let walk: Walk;
   try {
     loaded ??= await begin(port, start);
-    const context = { tenantId: start.tenantId, inputs: loaded.inputs, run: loaded.run };
+    const context = { tenantId: start.tenantId, runId: start.runId, inputs: loaded.inputs, run: loaded.run };
     walk =
       loaded.retry === null
         ? await interpret(loaded.plan, context, state, port)

@@ -1,3 +1,4 @@
+import { publicId } from '../schema/names.ts';
 import type { ActionBlock, Failure, Json, TransferCounts } from '../schema/plan.ts';
 import { failureOf, Suspended, type Walker } from './interpreter.ts';
 import { StepFailed } from './port.ts';
@@ -49,7 +50,7 @@ export async function copyFiles(
   if (failure === null && counts.firstFailure !== null) failure = counts.firstFailure;
   if (failure !== null) throw new StepFailed(told(failure, counts, cursor, input.step));
   return {
-    transfer: cursor.transferId,
+    transfer: publicId('transfer', cursor.transferId),
     files: counts.files,
     bytes: counts.bytes,
     skipped: counts.skipped,

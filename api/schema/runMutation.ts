@@ -1,5 +1,5 @@
 import type { Run } from '../../prisma/generated/client.ts';
-import { cancelRun } from '../operations/cancelRun.ts';
+import { type CancelledRun, cancelRun } from '../operations/cancelRun.ts';
 import { retryDelivery, retryRun } from '../operations/retryRun.ts';
 import { startRun } from '../operations/startRun.ts';
 import { builder } from './builder.ts';
@@ -16,8 +16,11 @@ const StartRunResult = resultUnion('StartRunResult', StartRunPayload, [
   'ConflictError',
   'UnavailableError',
 ]);
-const CancelRunPayload = builder.objectRef<{ run: Run }>('CancelRunPayload').implement({
-  fields: (t) => ({ run: t.expose('run', { type: RunType }) }),
+const CancelRunPayload = builder.objectRef<CancelledRun>('CancelRunPayload').implement({
+  fields: (t) => ({
+    run: t.expose('run', { type: RunType }),
+    note: t.exposeString('note', { nullable: true, description: 'What keeps the run from ending within seconds.' }),
+  }),
 });
 const CancelRunResult = resultUnion('CancelRunResult', CancelRunPayload, [
   'NotFoundError',
@@ -45,12 +48,15 @@ const RetryRunInput = builder.inputType('RetryRunInput', {
 const RetryDeliveryInput = builder.inputType('RetryDeliveryInput', {
   fields: (t) => ({
     id: t.id({ required: true }),
-    reason: t.string(),
+    reason: t.string({ description: 'kept in the event delivery.retried' }),
     idempotencyKey: t.string({ required: true, description: keyDescription }),
   }),
 });
 const CancelRunInput = builder.inputType('CancelRunInput', {
-  fields: (t) => ({ id: t.id({ required: true }), reason: t.string() }),
+  fields: (t) => ({
+    id: t.id({ required: true }),
+    reason: t.string({ description: 'kept in the event run.cancel-requested' }),
+  }),
 });
 
 builder.mutationFields((t) => ({

@@ -69,8 +69,10 @@ export function addRunCommands(program: Command, context: CommandContext): void 
     .argument('<run>')
     .option('--reason <text>')
     .action(async (id: string, options: CommonOptions & { reason?: string }) => {
-      const run = await cancelRun(clientOf(context, options), id, options.reason);
-      show(outputOf(context, options), run);
+      const output = outputOf(context, options);
+      const { run, note } = await cancelRun(clientOf(context, options), id, options.reason);
+      show(output, run);
+      if (note !== null) output.note(note);
     });
 
   common(program.command('retry'))

@@ -3,7 +3,7 @@ import { deliveryStates } from '../../schema/plan.ts';
 import { formatBytes, parseDurationMs } from '../../schema/quantities.ts';
 import { type CommandContext, type CommonOptions, clientOf, outputOf } from '../context.ts';
 import { printable, printList } from '../output.ts';
-import { addPageOptions, type PageOptions, readPage } from '../page.ts';
+import { addPageOptions, type PageOptions, readPage, searchPage } from '../page.ts';
 
 /** A delivery as the command line shows it. */
 export interface DeliveryView {
@@ -106,7 +106,7 @@ async function list(
   filter: Record<string, unknown>,
 ): Promise<void> {
   const request = { query: deliveriesQuery, variables: { filter } };
-  const page = await readPage<DeliveryView>(clientOf(context, options), options, request);
+  const page = await searchPage<DeliveryView>(clientOf(context, options), options, request);
   printList(
     outputOf(context, options),
     page,

@@ -65,12 +65,19 @@ export async function readRun(client: ApiClient, id: string): Promise<RunView> {
   return run;
 }
 
-export async function cancelRun(client: ApiClient, id: string, reason: string | undefined): Promise<RunView> {
-  const { cancelRun: answer } = await client.request<{ cancelRun: RunAnswer }>(
-    `mutation Cancel($input: CancelRunInput!) { cancelRun(input: $input) { ${errorFields} ... on CancelRunPayload { run { ${runFields} } } } }`,
+/** Asks a run to stop; `note` says what keeps it from ending within seconds. Throws what the server refuses. */
+export async function cancelRun(
+  client: ApiClient,
+  id: string,
+  reason: string | undefined,
+): Promise<{ run: RunView; note: string | null }> {
+  type CancelAnswer = { __typename: string; run: RunView; note: string | null } | TypedError;
+  const { cancelRun: answer } = await client.request<{ cancelRun: CancelAnswer }>(
+    `mutation Cancel($input: CancelRunInput!) { cancelRun(input: $input) { ${errorFields} ... on CancelRunPayload { note run { ${runFields} } } } }`,
     { input: { id, ...(reason === undefined ? {} : { reason }) } },
   );
-  return payloadOf(answer).run;
+  const { run, note } = payloadOf(answer);
+  return { run, note };
 }
 
 /** A new run of the same version with the same inputs; with `failedOnly`, of the failed deliveries alone. */
