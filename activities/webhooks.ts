@@ -12,6 +12,7 @@ import { asWaybillError, WaybillError } from '../schema/errors.ts';
 const messagesPerDrain = 200;
 const messagesInFlight = 16;
 const attemptTimeoutMs = 15_000;
+const goneStatus = 410;
 /** The receiver's answer is kept for people, truncated. */
 const keptAnswerCharacters = 300;
 
@@ -39,7 +40,9 @@ export async function sendPendingWebhooks(dependencies: WebhookDependencies): Pr
   const senders = Array.from({ length: messagesInFlight }, async () => {
     for (let message = queue.shift(); message !== undefined; message = queue.shift()) {
       const { tenantId, deliveryId } = message;
-      if (!(await attempt(dependencies, message))) failed.push({ tenantId, deliveryId });
+      const outcome = await attempt(dependencies, message);
+      if (outcome === 'gone') await failWebhook(dependencies, { tenantId, deliveryId });
+      else if (outcome === 'failed') failed.push({ tenantId, deliveryId });
     }
   });
   await Promise.all(senders);
@@ -53,7 +56,8 @@ export async function sendWebhook(
 ): Promise<{ delivered: boolean; giveUp: boolean }> {
   const message = await dependencies.store.sql(tenantId, (sql) => openMessage(sql, tenantId, deliveryId));
   if (message === undefined) return { delivered: false, giveUp: true };
-  return { delivered: await attempt(dependencies, message), giveUp: false };
+  const outcome = await attempt(dependencies, message);
+  return { delivered: outcome === 'delivered', giveUp: outcome === 'gone' };
 }
 
 /** Gives a message up, with an event that says so. Safe twice. */
@@ -78,11 +82,16 @@ export async function failWebhook(
   });
 }
 
-async function attempt(dependencies: WebhookDependencies, message: OutboxMessage): Promise<boolean> {
+/** `gone`: the receiver said 410, and wants no more of it. */
+async function attempt(
+  dependencies: WebhookDependencies,
+  message: OutboxMessage,
+): Promise<'delivered' | 'failed' | 'gone'> {
   const { store } = dependencies;
   const { status, error } = await post(dependencies, message);
   await store.sql(message.tenantId, (sql) => recordAttempt(sql, message.tenantId, message.deliveryId, status, error));
-  return error === null;
+  if (error === null) return 'delivered';
+  return status === goneStatus ? 'gone' : 'failed';
 }
 
 /** Sends once. 2xx is success; a redirect is a failure and is never followed. */

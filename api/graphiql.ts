@@ -31,7 +31,6 @@ export const graphiqlPolicy = [
   "script-src 'unsafe-inline' 'unsafe-eval' blob:",
   "style-src 'unsafe-inline'",
   "img-src data: 'self'",
-  'font-src data:',
   'worker-src blob:',
   "connect-src 'self'",
   "base-uri 'none'",

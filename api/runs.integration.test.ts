@@ -250,7 +250,7 @@ describe('retry', () => {
       });
       return body.data.retryDelivery;
     };
-    const reason = `the partner sent it again \u0000${'x'.repeat(limits.reasonLength)}\ud800`;
+    const reason = `the partner \ud800 sent it again \u0000${'x'.repeat(limits.reasonLength)}`;
     const [first, second] = [await ask(reason), await ask(reason)];
     expect(second.run).toEqual(first.run);
     const retried = first.run.auditEvents.edges.map(({ node }: { node: { type: string } }) => node);
@@ -260,7 +260,10 @@ describe('retry', () => {
         outcome: 'success',
         deliveryId: history.delivery,
         principal: { id: publicId('principal', api.database.tenants.b.principalId) },
-        data: { pipeline: 'orders', reason: reason.replace('\u0000', '').slice(0, limits.reasonLength) },
+        data: {
+          pipeline: 'orders',
+          reason: reason.replace('\u0000', '').replace('\ud800', '\ufffd').slice(0, limits.reasonLength),
+        },
       },
     ]);
   });

@@ -30,7 +30,7 @@ export async function readPage<Item>(
 }
 
 /** Pages that a search reads before it asks whether to go on: most of them may be empty. */
-const searchPages = 1;
+const searchPages = 20;
 
 /**
  * One page of a search whose pages may hold less than asked for and still go on: read on until it is full, there is no

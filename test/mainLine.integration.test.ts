@@ -124,39 +124,70 @@ describe('the example pipeline', () => {
 
 describe('a webhook', () => {
   test('that fails is tried again with the same id, three times, until it is taken', async () => {
-    const seen: Array<{ id: string | undefined; attempt: number }> = [];
-    const server = createServer((request, response) => {
-      request.resume().on('end', () => {
-        seen.push({ id: request.headers['webhook-id'] as string, attempt: seen.length });
-        response.writeHead(seen.length < 4 ? 503 : 204).end();
-      });
-    });
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
-    await line.apply(
-      `webhook: flaky\napiVersion: waybill/v1\nurl: ${url}\nevents: ["flaky.*"]\nsecrets: { signing: { file: ./whsec } }\n---
-pipeline: flaky-news
-apiVersion: waybill/v1
-steps: [ { use: webhook.send@1, with: { event: flaky.news } } ]
-`,
-      { secrets: [{ kind: 'webhook', name: 'flaky', secret: 'signing', value: signingSecret }] },
-    );
+    const receiver = await startFlakyReceiver((attempt) => (attempt < 4 ? 503 : 204));
+    await publishNews('flaky', receiver.url);
     await line.run('flaky-news');
-    await expect.poll(() => seen.length, { timeout: 20_000 }).toBe(4);
-    expect(new Set(seen.map(({ id }) => id)).size).toBe(1);
-    const state = async () =>
-      (
-        await line.api.graphql(
-          line.api.keys.a,
-          '{ webhooks(first: 10) { edges { node { name deliveries(first: 1) { edges { node { state attempts } } } } } } }',
-        )
-      ).body.data.webhooks.edges.find((edge: { node: { name: string } }) => edge.node.name === 'flaky').node.deliveries
-        .edges[0].node;
-    await expect.poll(state, { timeout: 10_000 }).toEqual({ state: 'delivered', attempts: 4 });
-    server.closeAllConnections();
-    server.close();
+    await expect.poll(() => receiver.ids.length, { timeout: 20_000 }).toBe(4);
+    expect(new Set(receiver.ids).size).toBe(1);
+    await expect.poll(() => lastMessage('flaky'), { timeout: 10_000 }).toEqual({ state: 'delivered', attempts: 4 });
+    await receiver.close();
+  });
+
+  test('that answers 410 is asked once, and the message is given up with an event', async () => {
+    const receiver = await startFlakyReceiver(() => 410);
+    await publishNews('gone', receiver.url);
+    await line.run('gone-news');
+    await expect.poll(() => lastMessage('gone'), { timeout: 10_000 }).toEqual({ state: 'failed', attempts: 1 });
+    const events = await line.api.graphql(
+      line.api.keys.a,
+      '{ auditEvents(type: "webhook.failed") { edges { node { data } } } }',
+    );
+    expect(events.body.data.auditEvents.edges[0].node.data).toMatchObject({ webhook: 'gone', attempts: 1 });
+    await receiver.close();
   });
 });
+
+/** A receiver whose n-th answer has the status that `answer` gives for n. */
+async function startFlakyReceiver(answer: (attempt: number) => number) {
+  const ids: string[] = [];
+  const server = createServer((request, response) => {
+    request.resume().on('end', () => {
+      ids.push(String(request.headers['webhook-id']));
+      response.writeHead(answer(ids.length)).end();
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const close = async () => {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  };
+  return { ids, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, close };
+}
+
+/** A webhook of that name, and a pipeline `<name>-news` that sends it one message. */
+async function publishNews(name: string, url: string): Promise<void> {
+  await line.apply(
+    `webhook: ${name}
+apiVersion: waybill/v1
+url: ${url}
+events: ["${name}.*"]
+secrets: { signing: { file: ./whsec } }
+---
+pipeline: ${name}-news
+apiVersion: waybill/v1
+steps: [ { use: webhook.send@1, with: { event: ${name}.news } } ]
+`,
+    { secrets: [{ kind: 'webhook', name, secret: 'signing', value: signingSecret }] },
+  );
+}
+
+async function lastMessage(webhook: string) {
+  const query =
+    '{ webhooks(first: 10) { edges { node { name deliveries(first: 1) { edges { node { state attempts } } } } } } }';
+  const { body } = await line.api.graphql(line.api.keys.a, query);
+  const found = body.data.webhooks.edges.find((edge: { node: { name: string } }) => edge.node.name === webhook);
+  return found.node.deliveries.edges[0]?.node;
+}
 
 function sha256(content: Buffer): string {
   return createHash('sha256').update(content).digest('hex');
