@@ -76,7 +76,8 @@ async function openPage(): Promise<{ page: Page; complaints: string[] }> {
   page.setDefaultTimeout(pageTimeoutMs);
   const complaints: string[] = [];
   page.on('console', (message) => {
-    if (message.type() === 'error') complaints.push(message.text());
+    // The end says what is wrong; the beginning may be a font of a megabyte.
+    if (message.type() === 'error') complaints.push(message.text().slice(-300));
   });
   page.on('pageerror', (error) => complaints.push(error.message));
   return { page, complaints };

@@ -7,7 +7,7 @@ import type { Operation } from '../context.ts';
 import { limits } from '../limits.ts';
 import { closeUnstarted } from './closeUnstarted.ts';
 import { actorOf } from './events.ts';
-import { cleanReason } from './reason.ts';
+import { boundedReason } from './reason.ts';
 import { hasEnded } from './runState.ts';
 
 export interface CancelledRun {
@@ -28,7 +28,7 @@ export async function cancelRun(
   input: { id: string; reason?: string | null | undefined },
 ): Promise<CancelledRun> {
   const id = rowId('run', input.id);
-  const reason = cleanReason(input.reason);
+  const reason = boundedReason(input.reason);
   const run = id === undefined ? null : await recordRequest(operation, id, reason);
   if (run === null) throw new WaybillError('not-found', 'there is no such run', { field: 'id' });
   if (run.status === 'cancelled') return { run, note: null };

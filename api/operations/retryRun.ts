@@ -4,7 +4,7 @@ import { rowId } from '../../schema/names.ts';
 import type { Plan } from '../../schema/plan.ts';
 import type { Operation } from '../context.ts';
 import { limits } from '../limits.ts';
-import { cleanReason } from './reason.ts';
+import { boundedReason } from './reason.ts';
 import { hasEnded } from './runState.ts';
 import { type NewRun, startOnce } from './startRun.ts';
 
@@ -56,7 +56,7 @@ export async function retryDelivery(
     if (claim !== null) throw nothingToRetry('the file has been delivered since');
     const told = {
       deliveryId: delivery.id,
-      data: { pipeline: retried.pipelineName, reason: cleanReason(input.reason) },
+      data: { pipeline: retried.pipelineName, reason: boundedReason(input.reason) },
     };
     return again(retried, { retryDeliveries: [delivery.id], event: { type: 'delivery.retried', ...told } });
   });
