@@ -262,7 +262,7 @@ describe('retry', () => {
         principal: { id: publicId('principal', api.database.tenants.b.principalId) },
         data: {
           pipeline: 'orders',
-          reason: reason.replace(/[\u0000\ud800]/gu, '\ufffd').slice(0, limits.reasonLength),
+          reason: reason.replace('\u0000', '\ufffd').toWellFormed().slice(0, limits.reasonLength),
         },
       },
     ]);

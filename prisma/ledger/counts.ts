@@ -80,32 +80,3 @@ export async function plannedTotals(
   );
   return { files: row!.files, bytes: Number(row!.bytes) };
 }
-
-/** Where a run stands, while it goes on. `filesDone` are delivered or skipped; `retries` are attempts after the first. */
-export interface RunProgress {
-  filesPlanned: number;
-  filesDone: number;
-  bytesPlanned: number;
-  bytesDone: number;
-  filesFailed: number;
-  filesSkipped: number;
-  retries: number;
-}
-
-export async function runProgress(sql: Sql, tenantId: string, runId: string): Promise<RunProgress> {
-  const [row] = await sql.query<Record<keyof RunProgress, number | string>>(
-    `select count(*)::int as "filesPlanned",
-            count(*) filter (where state in ('published', 'settled', 'skipped'))::int as "filesDone",
-            coalesce(sum(source_size), 0)::text as "bytesPlanned",
-            coalesce(sum(case when state in ('published', 'settled') then source_size else bytes_done end), 0)::text as "bytesDone",
-            count(*) filter (where ${failedRow})::int as "filesFailed",
-            count(*) filter (where state = 'skipped')::int as "filesSkipped",
-            coalesce(sum(greatest(attempt - 1, 0)), 0)::int as retries
-       from delivery where tenant_id = $1::uuid and run_id = $2::uuid`,
-    [tenantId, runId],
-  );
-  const progress = row!;
-  return Object.fromEntries(
-    Object.entries(progress).map(([name, value]) => [name, Number(value)]),
-  ) as unknown as RunProgress;
-}
