@@ -7,7 +7,7 @@ import type { Failure } from '../schema/plan.ts';
 import { finishRun } from './run.ts';
 import { finishTransfer } from './transfer/finishTransfer.ts';
 
-/** A run younger than this is left alone: its workflow may be about to start. */
+/** A run that has not begun is left alone for so long: its workflow may be about to start. */
 const graceMs = 30_000;
 const rowsPerRound = 500;
 /** A claim may be taken over as soon as its lease has run out; one that nobody wants is removed after so long. */
@@ -22,7 +22,7 @@ export interface ReconcileDependencies {
 
 /**
  * Closes runs whose workflow has ended without saying so (Terminate in Temporal's UI, a reset server) or was never
- * started. Runs once a minute, so nothing that was closed outside stays open for longer.
+ * started. Runs every 30 s, so nothing that was closed outside stays open for a minute.
  */
 export async function reconcileRuns({ store, temporal, log }: ReconcileDependencies): Promise<{ closed: number }> {
   const unfinished = await store.system((sql) => unfinishedRuns(sql, graceMs, rowsPerRound));

@@ -5,7 +5,14 @@ import type { Log } from '../connectors/contract.ts';
 import type { SecretBox } from '../identity/secrets.ts';
 import type { Dialler } from '../network/contract.ts';
 import type { Store } from '../prisma/contract.ts';
-import { giveUpMessage, type OutboxMessage, openMessage, pendingMessages, recordAttempt } from '../prisma/outbox.ts';
+import {
+  giveUpMessage,
+  type OutboxMessage,
+  openMessage,
+  pendingMessages,
+  recordAttempt,
+  unretriedMessages,
+} from '../prisma/outbox.ts';
 import { asWaybillError, WaybillError } from '../schema/errors.ts';
 
 /** First attempts of one drain, and those under way together. */
@@ -31,21 +38,21 @@ export interface DrainAnswer {
   retryDelaysMs: number[];
 }
 
-/** Makes the first attempt of the oldest waiting messages; those that fail are to be retried by a workflow each. */
+/**
+ * Makes the first attempt of the oldest waiting messages. Answers all that are to be retried by a workflow each, also those
+ * of an earlier call whose answer was lost: the table says so, not this attempt's memory.
+ */
 export async function sendPendingWebhooks(dependencies: WebhookDependencies): Promise<DrainAnswer> {
   const { store, webhookRetryDelaysMs } = dependencies;
   const messages = await store.system((sql) => pendingMessages(sql, messagesPerDrain));
-  const failed: DrainAnswer['failed'] = [];
-  const queue = [...messages];
+  const queue = messages.values();
   const senders = Array.from({ length: messagesInFlight }, async () => {
-    for (let message = queue.shift(); message !== undefined; message = queue.shift()) {
-      const { tenantId, deliveryId } = message;
-      const outcome = await attempt(dependencies, message);
-      if (outcome === 'gone') await failWebhook(dependencies, { tenantId, deliveryId });
-      else if (outcome === 'failed') failed.push({ tenantId, deliveryId });
+    for (const message of queue) {
+      if ((await attempt(dependencies, message)) === 'gone') await failWebhook(dependencies, message);
     }
   });
   await Promise.all(senders);
+  const failed = await store.system((sql) => unretriedMessages(sql, messagesPerDrain));
   return { failed, more: messages.length === messagesPerDrain, retryDelaysMs: [...webhookRetryDelaysMs] };
 }
 

@@ -25,6 +25,18 @@ export async function pendingMessages(sql: Sql, limit: number): Promise<OutboxMe
   );
 }
 
+/** Messages whose first attempt failed and whose retries have not begun, oldest first. System role. */
+export async function unretriedMessages(
+  sql: Sql,
+  limit: number,
+): Promise<Array<{ tenantId: string; deliveryId: string }>> {
+  return sql.query(
+    `select tenant_id as "tenantId", id as "deliveryId" from webhook_delivery
+      where state = 'retrying' and attempts = 1 order by created_at, id limit $1::int`,
+    [limit],
+  );
+}
+
 /** One message that has not been delivered or given up, or undefined. */
 export async function openMessage(sql: Sql, tenantId: string, deliveryId: string): Promise<OutboxMessage | undefined> {
   const [row] = await sql.query<OutboxMessage>(

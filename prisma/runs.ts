@@ -112,7 +112,7 @@ export async function planRetry(
   );
 }
 
-/** Runs of all tenants that should be over or under way in Temporal: older than `graceMs` and not ended. System role. */
+/** Runs of all tenants that Temporal should have under way: those that have begun, and those that should have after `graceMs`. System role. */
 export async function unfinishedRuns(
   sql: Sql,
   graceMs: number,
@@ -120,7 +120,7 @@ export async function unfinishedRuns(
 ): Promise<Array<{ tenantId: string; runId: string; workflowId: string; status: RunStatus }>> {
   return sql.query(
     `select tenant_id as "tenantId", id as "runId", workflow_id as "workflowId", status from run
-      where status in ('starting', 'running') and created_at < now() - make_interval(secs => $1::float8 / 1000)
+      where status = 'running' or (status = 'starting' and created_at < now() - make_interval(secs => $1::float8 / 1000))
       order by created_at limit $2::int`,
     [graceMs, limit],
   );

@@ -176,9 +176,6 @@ describe('a run that is stopped', () => {
         id,
       });
       await line.api.temporal.workflow.getHandle(body.data.run.workflowId).terminate('by hand');
-      await line.api.database.store.sql(line.api.database.tenants.a.tenantId, (sql) =>
-        sql.query(`update run set created_at = created_at - interval '1 hour' where status = 'running'`),
-      );
       await line.api.temporal.schedule.getHandle('waybill/reconcile').trigger();
     });
     expect(run).toMatchObject({ status: 'cancelled', error: { kind: 'cancelled' } });

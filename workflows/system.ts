@@ -4,6 +4,7 @@ import {
   condition,
   continueAsNew,
   defineSignal,
+  getExternalWorkflowHandle,
   ParentClosePolicy,
   proxyActivities,
   setHandler,
@@ -74,9 +75,24 @@ export async function webhookRetry({
   return 'failed';
 }
 
-/** Once a minute: closes runs that were closed outside, frees what dead workers held, and wakes the outbox. */
+/** Every 30 s: closes runs that were closed outside, frees what dead workers held, and looks into the outbox. */
 export async function reconcile(): Promise<{ closed: number }> {
   const closed = await reconcileRuns();
   await sweep();
+  await lookIntoOutbox();
   return closed;
+}
+
+/** A message whose notification nobody heard waits for this look. */
+async function lookIntoOutbox(): Promise<void> {
+  const workflowId = 'waybill/outbox';
+  try {
+    await startChild(outbox, { workflowId, parentClosePolicy: ParentClosePolicy.ABANDON });
+  } catch (error) {
+    ignoreStarted(error);
+    // It lingers after its last message. Should it end before the signal comes, the next look finds it ended.
+    await getExternalWorkflowHandle(workflowId)
+      .signal(wakeSignal)
+      .catch(() => undefined);
+  }
 }

@@ -131,7 +131,7 @@ async function relayOutbox(store: Store, temporal: Client, log: Log): Promise<()
         });
       }
     } catch (error) {
-      // The reconcile schedule wakes the outbox once a minute, so a lost signal costs time and no message.
+      // The reconcile schedule looks into the outbox every 30 s, so a lost signal costs time and no message.
       log.warn({ error: error instanceof Error ? error.message : String(error) }, 'could not wake the outbox');
     } finally {
       signalling = false;
@@ -144,7 +144,7 @@ async function ensureReconcileSchedule(temporal: Client): Promise<void> {
   try {
     await temporal.schedule.create({
       scheduleId: 'waybill/reconcile',
-      spec: { intervals: [{ every: '1 minute' }] },
+      spec: { intervals: [{ every: '30 seconds' }] },
       policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '1 minute' },
       action: {
         type: 'startWorkflow',

@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { inspect } from 'node:util';
 import { type RunningWorker, startWorker } from '../../cli/services/worker.ts';
 import { createRegistry } from '../../connectors/registry.ts';
 import { createDialler } from '../../network/dialler.ts';
@@ -31,6 +32,8 @@ export interface Line {
   /** Writes files below a folder: path -> content. */
   write(folder: string, files: Record<string, string | Buffer>): Promise<void>;
   restartWorker(): Promise<void>;
+  /** What the worker has logged, on every level. */
+  logged: readonly string[];
   stop(): Promise<void>;
 }
 
@@ -76,7 +79,10 @@ export async function startLine(): Promise<Line> {
   const [partner, temporal] = await Promise.all([startSshd({ root: partnerFolder }), startTemporal()]);
   const api = await startTestApi(temporal);
   const dialler = createDialler({ loopback: true, allow: [] });
-  const log = { debug() {}, info() {}, warn() {}, error() {} };
+  const logged: string[] = [];
+  const write = (facts: Record<string, unknown>, message: string) =>
+    void logged.push(`${inspect(facts, { depth: 10, showHidden: true })} ${message}`);
+  const log = { debug: write, info: write, warn: write, error: write };
   const begin = (): Promise<RunningWorker> =>
     startWorker({
       store: api.database.store,
@@ -118,6 +124,7 @@ export async function startLine(): Promise<Line> {
     partnerFolder,
     landingFolder,
     wait,
+    logged,
     start,
     run: async (pipeline, inputs, key) => wait(await start(pipeline, inputs, key), key),
     endpoints: () => endpointDocuments(partner, partnerFolder, landingFolder),
