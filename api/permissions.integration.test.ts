@@ -8,6 +8,7 @@ import {
   isObjectType,
 } from 'graphql';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createApiKey } from '../identity/apiKeys.ts';
 import { startTestApi, type TestApi } from '../test/servers/api.ts';
 import { apiSchema } from './schema/index.ts';
 
@@ -84,6 +85,34 @@ describe('permissions', () => {
     expect((await api.graphql(maker, create, { scopes: ['run:read'] })).body.data).not.toBeNull();
     const rows = await api.database.asOwner<{ scopes: string[] }>(`select scopes from api_key where name = 'next'`);
     expect(rows.map(({ scopes }) => scopes)).toEqual([['run:read']]);
+  });
+
+  test('a key with networks makes keys with the same or narrower ones, and none without', async () => {
+    const { store, tenants } = api.database;
+    const allowedCidrs = ['127.0.0.0/8', '2001:db8::/32'];
+    const bound = await createApiKey(store, { ...tenants.a, name: 'bound', scopes: ['*'], allowedCidrs });
+    const create = async (key: string, cidrs?: string[] | null) => {
+      const query = `mutation($input: CreateApiKeyInput!) { createApiKey(input: $input) {
+        __typename ... on CreateApiKeyPayload { apiKey { allowedCidrs } } } }`;
+      const input = { name: 'bound too', ...(cidrs !== undefined && { allowedCidrs: cidrs }) };
+      const { __typename, apiKey } = (await api.graphql(key, query, { input })).body.data.createApiKey;
+      return apiKey?.allowedCidrs ?? __typename;
+    };
+    expect(await create(bound.secret)).toEqual(allowedCidrs);
+    expect(await create(bound.secret, null)).toEqual(allowedCidrs);
+    expect(await create(bound.secret, ['127.0.0.1/32'])).toEqual(['127.0.0.1/32']);
+    expect(await create(bound.secret, ['::ffff:127.0.0.0/105'])).toEqual(['127.0.0.0/9']);
+    for (const wider of [[], ['126.0.0.0/7'], ['127.0.0.1/32', '10.0.0.0/8'], ['::/0']])
+      expect(await create(bound.secret, wider), wider.join()).toBe('ForbiddenError');
+    expect(await create(bound.secret, ['127.0.0.1'])).toBe('InvalidInputError');
+    expect(await create(api.keys.a, [])).toEqual([]);
+    expect(await create(api.keys.a, ['10.0.0.0/8'])).toEqual(['10.0.0.0/8']);
+    const rows = await api.database.asOwner(`select 1 from api_key where name = 'bound too'`);
+    expect(rows).toHaveLength(6);
+    const events = await api.database.asOwner<{ cidrs: string[] }>(
+      `select data->'allowedCidrs' as cidrs from audit_event where data->>'name' = 'bound too'`,
+    );
+    expect(events.map(({ cidrs }) => cidrs)).toContainEqual(['127.0.0.0/9']);
   });
 });
 

@@ -316,7 +316,7 @@ describe('runUpdated', () => {
     const context = {
       read,
       loaders: createLoaders(read),
-      authenticateAgain: () => authenticateKey(store, secret),
+      authenticateAgain: () => authenticateKey(store, secret, undefined),
       openSubscription: () => () => undefined,
       signal: new AbortController().signal,
     } as unknown as ApiContext;

@@ -47,6 +47,26 @@ describe('a request without a good key', () => {
     expect(answers[0]!.body.errors[0].message).toContain('API key');
   });
 
+  test('is answered like any of these with a good key at a foreign address, whatever headers say of it', async () => {
+    const { store, tenants } = api.database;
+    const key = { ...tenants.a, name: 'elsewhere', scopes: ['*'], allowedCidrs: ['127.0.0.2/32'] };
+    const { secret } = await createApiKey(store, key);
+    const { body: unknown } = await post(api.url, 'garbage', viewer);
+    const before = api.warnings.length;
+    const named = ['x-forwarded-for', 'x-real-ip', 'client-ip'].map((name) => ({ [name]: '127.0.0.2' }));
+    for (const headers of [{}, ...named, { forwarded: 'for=127.0.0.2' }])
+      expect(await post(api.url, secret, viewer, headers)).toMatchObject({ status: 401, body: unknown });
+    expect(api.warnings.slice(before)).toEqual(
+      Array.from({ length: 5 }, () => ({
+        keyId: secret.split('_')[2],
+        address: '127.0.0.1',
+        message: expect.stringContaining('an address that it is not allowed from'),
+      })),
+    );
+    expect(await statusFrom('127.0.0.2', api.url, secret)).toBe(200);
+    expect(api.warnings).toHaveLength(before + 5);
+  });
+
   test('is answered 401 for other schemes and for introspection', async () => {
     const basic = { authorization: `Basic ${Buffer.from(`x:${api.keys.a}`).toString('base64')}` };
     expect((await post(api.url, null, viewer, basic)).status).toBe(401);
@@ -243,10 +263,11 @@ describe('without a key', () => {
   });
 });
 
-/** Status of a request without a key that comes from an address of the loopback network. */
-async function statusFrom(localAddress: string, url: string): Promise<number> {
+/** Status of a request that comes from an address of the loopback network. */
+async function statusFrom(localAddress: string, url: string, key = ''): Promise<number> {
+  const headers = { 'content-type': 'application/json', authorization: `Bearer ${key}` };
   return new Promise((resolve, reject) => {
-    const sent = httpRequest(url, { method: 'POST', localAddress }, (response) => {
+    const sent = httpRequest(url, { method: 'POST', localAddress, headers }, (response) => {
       response.resume();
       resolve(response.statusCode!);
     });

@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Caller } from '../identity/apiKeys.ts';
 import { WaybillError } from '../schema/errors.ts';
-import { authenticateKey, presentedKey } from './authentication.ts';
+import { authenticateKey, logForeignAddress, presentedKey } from './authentication.ts';
 import type { ApiContext, ApiDependencies, Operation } from './context.ts';
 import { createFailureCount } from './failedAuthentication.ts';
 import { graphiqlPage, graphiqlPolicy } from './graphiql.ts';
@@ -55,19 +55,24 @@ export async function createApi(dependencies: ApiDependencies): Promise<Api> {
     await answerGraphql(request, response);
   };
 
-  const authenticate = async (request: IncomingMessage, key: string): Promise<Caller> => {
+  const authenticate = async (prove: () => Promise<Caller>, address: string | undefined): Promise<Caller> => {
     try {
-      return await authenticateKey(dependencies.store, key);
+      return await prove();
     } catch (error) {
-      if (error instanceof WaybillError && error.kind === 'unauthenticated')
-        await countFailure(request.socket.remoteAddress);
+      if (error instanceof WaybillError && error.kind === 'unauthenticated') {
+        await countFailure(address);
+        logForeignAddress(dependencies.log, error);
+      }
       throw error;
     }
   };
 
   const answerGraphql = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const key = presentedKey(request);
-    const caller = await authenticate(request, key);
+    // Of the connection, and read now: a socket that is gone has none.
+    const address = request.socket.remoteAddress;
+    const prove = () => authenticateKey(dependencies.store, key, address);
+    const caller = await authenticate(prove, address);
     if (request.method !== 'POST')
       return refuse(response, {
         status: 405,
@@ -83,7 +88,7 @@ export async function createApi(dependencies: ApiDependencies): Promise<Api> {
     const gone = new AbortController();
     response.once('close', () => gone.abort());
     const signal = AbortSignal.any([gone.signal, closing.signal]);
-    const context = contextOf({ ...dependencies, caller, temporalCalls }, key, openSubscription, signal);
+    const context = contextOf({ ...dependencies, caller, temporalCalls }, prove, openSubscription, signal);
     const answered = await graphql.fetch(
       new Request('http://waybill/graphql', {
         method: 'POST',
@@ -124,7 +129,7 @@ export async function createApi(dependencies: ApiDependencies): Promise<Api> {
 
 function contextOf(
   operation: Operation,
-  key: string,
+  authenticateAgain: () => Promise<Caller>,
   openSubscription: (apiKeyId: string) => () => void,
   signal: AbortSignal,
 ): ApiContext {
@@ -134,7 +139,7 @@ function contextOf(
     operation,
     read,
     loaders: createLoaders(read),
-    authenticateAgain: () => authenticateKey(store, key),
+    authenticateAgain,
     openSubscription: () => openSubscription(caller.apiKeyId),
     signal,
   };

@@ -202,6 +202,20 @@ describe('the verbs, in the order of a first day', { timeout: 120_000 }, () => {
     expect((await json(['runs'], { environment })).code).toBe(4);
   });
 
+  test('a key with networks works from them, says so in the list, and a network that is none is 2', async () => {
+    const words = ['keys', 'create', 'nearby', '--cidr', '127.0.0.0/8', '--cidr', '2001:DB8::/32'];
+    const near = await json(words);
+    expect(near.answer.apiKey.allowedCidrs).toEqual(['127.0.0.0/8', '2001:db8::/32']);
+    expect((await json(['runs'], { environment: { WAYBILL_API_KEY: near.answer.secret } })).code).toBe(0);
+    const far = await json(['keys', 'create', 'far', '--cidr', '203.0.113.0/24']);
+    expect((await json(['runs'], { environment: { WAYBILL_API_KEY: far.answer.secret } })).code).toBe(4);
+    const wrong = await json(['keys', 'create', 'wrong', '--cidr', '127.0.0.1']);
+    expect([wrong.code, wrong.answer.error.message]).toEqual([2, expect.stringContaining('"127.0.0.1"')]);
+    const { stdout } = await waybill(['keys', 'list', '--state', state], { cwd: join(folder, 'etc') });
+    expect(stdout).toMatch(/nearby +\* +127\.0\.0\.0\/8 2001:db8::\/32 /);
+    expect(stdout).toMatch(/dev +\* +anywhere /);
+  });
+
   test('secrets are set from standard input, a file or a variable, listed by name, and removed', async () => {
     expect((await json(['secrets', 'set', 'from-input'], { input: 'value\n' })).code).toBe(0);
     expect((await json(['secrets', 'set', 'from-file', '--file', './acme_key'])).code).toBe(0);

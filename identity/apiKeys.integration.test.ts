@@ -24,6 +24,7 @@ test('a key proves its tenant, principal, role and scopes', async () => {
     principalName: 'owner',
     role: 'owner',
     scopes: ['run:read', 'endpoint:*'],
+    allowedCidrs: [],
     apiKeyId: id,
   });
   const days = (expiresAt.getTime() - Date.now()) / 86_400_000;
@@ -119,6 +120,32 @@ test('a disabled principal is refused with all its keys', async () => {
   await verifyApiKey(database.store, secret);
 });
 
+test('a key with networks proves its caller inside them only, and its words outside are those of an unknown key', async () => {
+  const { id, secret } = await create('a', { allowedCidrs: ['10.0.0.0/8', '2001:DB8::/32'] });
+  const stored = ['10.0.0.0/8', '2001:db8::/32'];
+  for (const address of ['10.1.2.3', '::ffff:10.1.2.3', '2001:db8::1'])
+    expect(await verifyApiKey(database.store, secret, address)).toMatchObject({ apiKeyId: id, allowedCidrs: stored });
+  const keyId = secret.split('_')[2];
+  for (const address of ['11.1.2.3', '::ffff:11.1.2.3', '2001:db9::1', 'garbage', undefined])
+    await expect(verifyApiKey(database.store, secret, address), address).rejects.toMatchObject({
+      ...refused,
+      message: 'the API key is not valid',
+      context: { reason: 'address-not-allowed', keyId, address },
+    });
+});
+
+test('a key at a foreign address notes no use, and does not tell that it has ended', async () => {
+  const { id, secret } = await create('a', { allowedCidrs: ['192.0.2.0/24'] });
+  const foreign = () => verifyApiKey(database.store, secret, '198.51.100.1').catch((error: Error) => error.message);
+  expect(await foreign()).toBe('the API key is not valid');
+  expect(await database.asOwner(`select last_used_at from api_key where id = '${id}'`)).toEqual([
+    { last_used_at: null },
+  ]);
+  await revokeApiKey(database.store, { tenantId: database.tenants.a.tenantId, id });
+  expect(await foreign()).toBe('the API key is not valid');
+  await expect(verifyApiKey(database.store, secret, '192.0.2.1')).rejects.toThrow('was revoked');
+});
+
 test('the last use is noted, at most once a minute', async () => {
   const { id, secret } = await create();
   const lastUse = async () =>
@@ -141,6 +168,7 @@ test.each<[Partial<NewApiKey>, string]>([
   [{ expiresInDays: 91 }, 'expiresInDays'],
   [{ expiresInDays: 1.5 }, 'expiresInDays'],
   [{ name: ' ' }, 'name'],
+  [{ allowedCidrs: ['10.0.0.0/8', '10.0.0.0/33'] }, 'allowedCidrs'],
 ])('a key with %j is refused', async (more, field) => {
   await expect(create('a', more)).rejects.toMatchObject({ kind: 'invalid', context: { field } });
 });

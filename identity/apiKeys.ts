@@ -1,6 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Sql, Store } from '../prisma/contract.ts';
-import { WaybillError } from '../schema/errors.ts';
+import { type ErrorContext, WaybillError } from '../schema/errors.ts';
+import { holdsAddress, readAllowedCidrs } from './allowedAddresses.ts';
 import { newApiKeyText, parseApiKeyText } from './apiKeyText.ts';
 import { isScope } from './permissions.ts';
 
@@ -16,6 +17,8 @@ export interface Caller {
   principalName: string;
   role: string;
   scopes: string[];
+  /** Networks that the credential may come from; empty: from anywhere. */
+  allowedCidrs: string[];
   apiKeyId: string;
 }
 
@@ -29,6 +32,8 @@ export interface NewApiKey {
   expiresInDays?: number | undefined;
   /** The second part of the key's text, `live` when not given. */
   environment?: string;
+  /** At most 50 networks of IPv4 or IPv6 that a caller may come from; from anywhere when empty or not given. */
+  allowedCidrs?: readonly string[];
 }
 
 export interface IssuedApiKey {
@@ -44,34 +49,40 @@ export async function createApiKey(store: Store, key: NewApiKey): Promise<Issued
 }
 
 /**
- * Makes a key in the caller's transaction, so that its event can be written with it. Throws invalid for a name, scope or
- * expiry out of bounds, conflict when the principal is not of this tenant.
+ * Makes a key in the caller's transaction, so that its event can be written with it. Throws invalid for a name, scope,
+ * expiry or network out of bounds, conflict when the principal is not of this tenant.
  */
 export async function issueApiKey(sql: Sql, key: NewApiKey): Promise<IssuedApiKey> {
   const { tenantId, principalId, name, scopes, expiresInDays = maxExpiryDays, environment = 'live' } = key;
   checkNewKey(name, scopes, expiresInDays);
   const { text, keyId } = newApiKeyText(environment);
   const hash = hashOf(text);
+  const allowedCidrs = readAllowedCidrs(key.allowedCidrs ?? []);
   const [issued] = await sql.query<{ id: string; expiresAt: Date }>(
     `with issued as (
-       insert into api_key (tenant_id, principal_id, name, key_id, hash, scopes, expires_at)
-       values ($1::uuid, $2::uuid, $3::text, $4::text, $5::bytea, $6::text[], now() + make_interval(days => $7::int))
+       insert into api_key (tenant_id, principal_id, name, key_id, hash, scopes, expires_at, allowed_cidrs)
+       values ($1::uuid, $2::uuid, $3::text, $4::text, $5::bytea, $6::text[], now() + make_interval(days => $7::int),
+         $8::text[])
        returning id, expires_at
      ), indexed as (
        insert into credential_index (hash, kind, tenant_id, credential_id)
        select $5::bytea, 'api_key', $1::uuid, id from issued
      )
      select id, expires_at as "expiresAt" from issued`,
-    [tenantId, principalId, name, keyId, hash, scopes, expiresInDays],
+    [tenantId, principalId, name, keyId, hash, scopes, expiresInDays, allowedCidrs],
   );
   return { ...issued!, secret: text };
 }
 
+/** What `context.reason` of a refusal says when the key is right and the caller's address is not. */
+export const addressNotAllowed = 'address-not-allowed';
+
 /**
- * The caller that a presented key proves. Garbage is refused before the database is asked. Notes the time of use, at most
- * once a minute. Throws unauthenticated; only who holds the right key learns that it has expired or was revoked.
+ * The caller that a presented key proves; `address` is that of the connection it came by. Garbage is refused before the
+ * database is asked. Notes the time of use, at most once a minute. Throws unauthenticated; only who holds the right key,
+ * at an address where it is allowed, learns that it has expired or was revoked.
  */
-export async function verifyApiKey(store: Store, text: string): Promise<Caller> {
+export async function verifyApiKey(store: Store, text: string, address?: string): Promise<Caller> {
   const parsed = parseApiKeyText(text);
   if (!parsed) throw unknownKey();
   const hash = hashOf(text);
@@ -81,10 +92,14 @@ export async function verifyApiKey(store: Store, text: string): Promise<Caller> 
   return store.sql(tenantId, async (sql) => {
     const [key] = await sql.query<KeyRow>(selectKey, [tenantId, apiKeyId]);
     if (!key || key.keyId !== parsed.keyId || !timingSafeEqual(key.hash, hash)) throw unknownKey();
+    const { allowedCidrs } = key;
+    // The words of an unknown key: who took it learns nothing; the operator does, from the context.
+    if (allowedCidrs.length > 0 && !holdsAddress(allowedCidrs, address))
+      throw unknownKey({ reason: addressNotAllowed, keyId: key.keyId, address });
     refuseEnded(key);
     if (key.useIsNews) await sql.query(noteUse, [tenantId, apiKeyId]);
     const { tenantName, principalId, principalName, role, scopes } = key;
-    return { tenantId, tenantName, principalId, principalName, role, scopes, apiKeyId };
+    return { tenantId, tenantName, principalId, principalName, role, scopes, allowedCidrs, apiKeyId };
   });
 }
 
@@ -108,6 +123,7 @@ interface KeyRow extends Record<string, unknown> {
   principalName: string;
   role: string;
   scopes: string[];
+  allowedCidrs: string[];
   keyId: string;
   hash: Buffer;
   expired: boolean;
@@ -118,6 +134,7 @@ interface KeyRow extends Record<string, unknown> {
 
 const selectKey = `
   select t.name as "tenantName", p.id as "principalId", p.name as "principalName", p.role, k.scopes, k.key_id as "keyId", k.hash,
+    k.allowed_cidrs as "allowedCidrs",
     k.expires_at <= now() as expired, k.revoked_at is not null as revoked, p.disabled_at is not null as disabled,
     coalesce(k.last_used_at < now() - interval '1 minute', true) as "useIsNews"
   from api_key k
@@ -154,8 +171,8 @@ function refuseEnded(key: KeyRow): void {
   if (why) throw new WaybillError('unauthenticated', `the API key ${why}`, { keyId: key.keyId });
 }
 
-function unknownKey(): WaybillError {
-  return new WaybillError('unauthenticated', 'the API key is not valid');
+function unknownKey(context: ErrorContext = {}): WaybillError {
+  return new WaybillError('unauthenticated', 'the API key is not valid', context);
 }
 
 function hashOf(text: string): Buffer {

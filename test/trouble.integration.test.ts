@@ -226,6 +226,37 @@ ${pipeline}`,
   }
 });
 
+describe('a long run', () => {
+  test('goes on in a new history when the first is full, and does nothing twice', async () => {
+    const items = 1_200;
+    await line.apply(`pipeline: long-run
+apiVersion: waybill/v1
+inputs: { numbers: { type: list } }
+steps:
+  - id: each
+    forEach: inputs.numbers
+    as: number
+    maxParallel: 16
+    steps:
+      - use: audit.write@1
+        with: { event: long.item, data: { number: "\${{ number }}" } }
+outputs: { done: steps.each.succeeded.count }
+`);
+    const run = await line.run('long-run', { numbers: Array.from({ length: items }, (_, index) => index) });
+    expect(run).toMatchObject({ status: 'succeeded', outputs: { done: items } });
+    const { runId, raw } = await line.api.temporal.workflow.getHandle(run.workflowId).describe();
+    expect(raw.workflowExecutionInfo?.firstRunId, 'an earlier history of the same run').not.toBe(runId);
+    const { tenantId } = line.api.database.tenants.a;
+    const [written] = await line.api.database.store.sql(tenantId, (sql) =>
+      sql.query<{ events: number; numbers: number }>(
+        `select count(*)::int as events, count(distinct data ->> 'number')::int as numbers from audit_event where tenant_id = $1::uuid and type = 'long.item'`,
+        [tenantId],
+      ),
+    );
+    expect(written).toEqual({ events: items, numbers: items });
+  });
+});
+
 describe('a worker', () => {
   test('that is stopped in the middle of a run hands it to the next one, and every file arrives once', async () => {
     const files = Object.fromEntries(

@@ -1,5 +1,6 @@
 import { recordEvents } from '../../audit/record.ts';
-import { issueApiKey, withdrawApiKey } from '../../identity/apiKeys.ts';
+import { isWithin, readAllowedCidrs } from '../../identity/allowedAddresses.ts';
+import { type Caller, issueApiKey, withdrawApiKey } from '../../identity/apiKeys.ts';
 import { allow, permissions } from '../../identity/permissions.ts';
 import type { ApiKey } from '../../prisma/generated/client.ts';
 import { WaybillError } from '../../schema/errors.ts';
@@ -8,12 +9,18 @@ import type { Operation } from '../context.ts';
 import { actorOf } from './events.ts';
 
 /**
- * Makes another key of the caller's own principal; without scopes, with those of the key that asks. Throws invalid for a
- * name, scope or expiry out of bounds, forbidden for a scope that says more than the asking key may.
+ * Makes another key of the caller's own principal; without scopes or networks, with those of the key that asks. Throws
+ * invalid for a name, scope, expiry or network out of bounds, forbidden for a scope that says more than the asking key may
+ * and for a network that it may not come from itself.
  */
 export async function createApiKey(
   { store, caller }: Operation,
-  input: { name: string; scopes?: string[] | null | undefined; expiresInDays?: number | null | undefined },
+  input: {
+    name: string;
+    scopes?: string[] | null | undefined;
+    expiresInDays?: number | null | undefined;
+    allowedCidrs?: string[] | null | undefined;
+  },
 ): Promise<{ apiKey: ApiKey; secret: string }> {
   const { tenantId, principalId } = caller;
   const scopes = input.scopes ?? caller.scopes;
@@ -26,14 +33,29 @@ export async function createApiKey(
     throw new WaybillError('forbidden', `the scope ${JSON.stringify(tooWide)} says more than the asking key may`, {
       field: 'scopes',
     });
+  const allowedCidrs = allowedCidrsFor(caller, input.allowedCidrs);
   return store.withTenant(tenantId, async ({ db, sql }) => {
-    const expiresInDays = input.expiresInDays ?? undefined;
-    const { id, secret } = await issueApiKey(sql, { tenantId, principalId, name: input.name, scopes, expiresInDays });
+    const { name, expiresInDays } = input;
+    const key = { tenantId, principalId, name, scopes, expiresInDays: expiresInDays ?? undefined, allowedCidrs };
+    const { id, secret } = await issueApiKey(sql, key);
     const apiKey = await db.apiKey.findFirstOrThrow({ where: { tenantId, id } });
-    const data = { name: apiKey.name, keyId: apiKey.keyId, scopes };
+    const data = { name: apiKey.name, keyId: apiKey.keyId, scopes, allowedCidrs };
     await recordEvents(sql, tenantId, [{ type: 'credential.created', actor: actorOf(caller), data }]);
     return { apiKey, secret };
   });
+}
+
+/** Those of the new key. A network that only several of the caller's cover together is refused: nobody needs it. */
+function allowedCidrsFor(caller: Caller, asked: string[] | null | undefined): string[] {
+  const allowedCidrs = asked ? readAllowedCidrs(asked) : caller.allowedCidrs;
+  if (caller.allowedCidrs.length === 0) return allowedCidrs;
+  const field = 'allowedCidrs';
+  if (allowedCidrs.length === 0)
+    throw new WaybillError('forbidden', 'a key with allowed networks makes no key without them', { field });
+  const outside = allowedCidrs.find((cidr) => !isWithin(cidr, caller.allowedCidrs));
+  if (outside !== undefined)
+    throw new WaybillError('forbidden', `the asking key is not allowed from all of ${outside}`, { field });
+  return allowedCidrs;
 }
 
 /** Ends a key from now on; a key that had been revoked stays so. Throws not-found. */

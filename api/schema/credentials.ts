@@ -16,6 +16,9 @@ ApiKeyType.implement({
     name: t.exposeString('name'),
     keyId: t.exposeString('keyId', { description: 'The part of the key that may be shown.' }),
     scopes: t.exposeStringList('scopes'),
+    allowedCidrs: t.exposeStringList('allowedCidrs', {
+      description: 'Networks that the key may come from; empty: from anywhere.',
+    }),
     principal: t.field({
       type: PrincipalType,
       resolve: async (key, _, { loaders }) =>

@@ -26,6 +26,9 @@ const CreateApiKeyInput = builder.inputType('CreateApiKeyInput', {
     name: t.string({ required: true }),
     scopes: t.stringList({ description: 'Those of the asking key when not given.' }),
     expiresInDays: t.int({ description: '1 to 90, and 90 when not given' }),
+    allowedCidrs: t.stringList({
+      description: 'At most 50 networks, such as 203.0.113.0/24. Those of the asking key when not given.',
+    }),
   }),
 });
 const RevokeApiKeyInput = builder.inputType('RevokeApiKeyInput', { fields: (t) => ({ id: t.id({ required: true }) }) });

@@ -9,13 +9,14 @@ interface ApiKeyView {
   name: string;
   keyId: string;
   scopes: string[];
+  allowedCidrs: string[];
   createdAt: string;
   expiresAt: string;
   lastUsedAt: string | null;
   revokedAt: string | null;
 }
 
-const keyFields = 'id name keyId scopes createdAt expiresAt lastUsedAt revokedAt';
+const keyFields = 'id name keyId scopes allowedCidrs createdAt expiresAt lastUsedAt revokedAt';
 
 /** `waybill keys create | list | revoke`. */
 export function addKeyCommands(program: Command, context: CommandContext): void {
@@ -24,18 +25,15 @@ export function addKeyCommands(program: Command, context: CommandContext): void 
   common(keys.command('create'))
     .description('make a key; its text is shown once')
     .argument('<name>')
-    .option(
-      '--scope <scope>',
-      'what it may do; may be given several times',
-      (text: string, known: string[]) => [...known, text],
-      [] as string[],
-    )
+    .option('--scope <scope>', 'what it may do; may be given several times', oneMore, [] as string[])
+    .option('--cidr <cidr>', 'a network it may come from; may be given several times', oneMore, [] as string[])
     .option('--days <days>', 'how long it is valid', parseDays)
-    .action(async (name: string, options: CommonOptions & { scope: string[]; days?: number }) => {
+    .action(async (name: string, options: CommonOptions & { scope: string[]; cidr: string[]; days?: number }) => {
       const output = outputOf(context, options);
       const input = {
         name,
         ...(options.scope.length > 0 && { scopes: options.scope }),
+        ...(options.cidr.length > 0 && { allowedCidrs: options.cidr }),
         ...(options.days && { expiresInDays: options.days }),
       };
       const { createApiKey } = await clientOf(context, options).request<{ createApiKey: KeyAnswer }>(
@@ -57,8 +55,16 @@ export function addKeyCommands(program: Command, context: CommandContext): void 
       printList(
         outputOf(context, options),
         page,
-        ['KEY', 'NAME', 'SCOPES', 'EXPIRES', 'LAST USED', 'REVOKED'],
-        (key) => [key.id, key.name, key.scopes.join(' '), key.expiresAt, key.lastUsedAt ?? '-', key.revokedAt ?? '-'],
+        ['KEY', 'NAME', 'SCOPES', 'FROM', 'EXPIRES', 'LAST USED', 'REVOKED'],
+        (key) => [
+          key.id,
+          key.name,
+          key.scopes.join(' '),
+          key.allowedCidrs.join(' ') || 'anywhere',
+          key.expiresAt,
+          key.lastUsedAt ?? '-',
+          key.revokedAt ?? '-',
+        ],
       );
     });
 
@@ -83,6 +89,10 @@ function common(command: Command): Command {
   return command
     .option('--state <folder>', 'state folder of a running `waybill dev`')
     .option('--json', 'one JSON object on stdout');
+}
+
+function oneMore(text: string, known: string[]): string[] {
+  return [...known, text];
 }
 
 function parseDays(text: string): number {

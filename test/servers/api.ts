@@ -27,6 +27,8 @@ export interface TestApi {
   transactions(): number;
   /** What was logged as error. */
   errors: Array<Record<string, unknown>>;
+  /** What was logged as warning. */
+  warnings: Array<Record<string, unknown>>;
   key(tenant: TestTenant, scopes: string[]): Promise<string>;
   graphql(key: string | null, query: string, variables?: Record<string, unknown>): Promise<GraphqlAnswer>;
   close(): Promise<void>;
@@ -38,9 +40,10 @@ export async function startTestApi(temporal: { address: string; uiUrl: string } 
   const connection = Connection.lazy({ address: temporal?.address ?? '127.0.0.1:1' });
   const client = new Client({ connection });
   const errors: Array<Record<string, unknown>> = [];
+  const warnings: Array<Record<string, unknown>> = [];
   const secretBox = createSecretBox(randomBytes(32));
   const dialler = createDialler({ loopback: true, allow: [] });
-  const log = logInto(errors);
+  const log = logInto(errors, warnings);
   let transactions = 0;
   const counted: Store = {
     ...database.store,
@@ -71,6 +74,7 @@ export async function startTestApi(temporal: { address: string; uiUrl: string } 
     keys: { a: await key(database.tenants.a, ['*']), b: await key(database.tenants.b, ['*']) },
     transactions: () => transactions,
     errors,
+    warnings,
     key,
     graphql: (presented, query, variables) => post(url, presented, JSON.stringify({ query, variables })),
     close: async () => {
@@ -99,7 +103,11 @@ export async function post(
   return { status: response.status, headers: response.headers, body: text === '' ? null : JSON.parse(text) };
 }
 
-function logInto(errors: Array<Record<string, unknown>>): Log {
+function logInto(errors: Array<Record<string, unknown>>, warnings: Array<Record<string, unknown>>): Log {
   const ignore = () => undefined;
-  return { debug: ignore, info: ignore, warn: ignore, error: (facts, message) => errors.push({ ...facts, message }) };
+  const noteIn =
+    (list: Array<Record<string, unknown>>): Log['error'] =>
+    (facts, message) =>
+      list.push({ ...facts, message });
+  return { debug: ignore, info: ignore, warn: noteIn(warnings), error: noteIn(errors) };
 }

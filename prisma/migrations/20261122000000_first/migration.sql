@@ -39,6 +39,7 @@ CREATE TABLE "api_key" (
     "key_id" TEXT NOT NULL,
     "hash" BYTEA NOT NULL,
     "scopes" TEXT[],
+    "allowed_cidrs" TEXT[] DEFAULT ARRAY[]::TEXT[],
     "created_at" TIMESTAMPTZ(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
     "expires_at" TIMESTAMPTZ(3) NOT NULL,
     "last_used_at" TIMESTAMPTZ(3),
