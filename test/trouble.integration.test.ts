@@ -228,7 +228,7 @@ ${pipeline}`,
 
 describe('a long run', () => {
   test('goes on in a new history when the first is full, and does nothing twice', async () => {
-    const items = 1_200;
+    const items = 1_000;
     await line.apply(`pipeline: long-run
 apiVersion: waybill/v1
 inputs: { numbers: { type: list } }
@@ -240,6 +240,8 @@ steps:
     steps:
       - use: audit.write@1
         with: { event: long.item, data: { number: "\${{ number }}" } }
+      - use: audit.write@1
+        with: { event: long.again }
 outputs: { done: steps.each.succeeded.count }
 `);
     const run = await line.run('long-run', { numbers: Array.from({ length: items }, (_, index) => index) });
