@@ -1,10 +1,11 @@
 import type { Connector, Sink, Source } from '../connectors/contract.ts';
+import type { OpenedEndpoint } from '../connectors/registry.ts';
 import { WaybillError } from '../schema/errors.ts';
 
 /** The connector with the endpoint's name in every error: a copy has two ends, and people must know which one failed. */
 export function withEndpointName(connector: Connector, endpoint: string): Connector {
   const named = <Result>(call: Promise<Result>, path?: string) => nameErrors(call, endpoint, path);
-  const { rename, sweep } = connector;
+  const { rename, makeFolder, sweep } = connector;
   return {
     capabilities: connector.capabilities,
     check: (signal) => named(connector.check(signal)),
@@ -24,10 +25,40 @@ export function withEndpointName(connector: Connector, endpoint: string): Connec
     ...(rename && {
       rename: (from, to, options, signal) => named(rename.call(connector, from, to, options, signal), from),
     }),
+    ...(makeFolder && {
+      makeFolder: (path, signal) => named(makeFolder.call(connector, path, signal), path),
+    }),
     ...(sweep && {
       sweep: (folder, olderThanMs, signal) => named(sweep.call(connector, folder, olderThanMs, signal), folder),
     }),
     close: () => connector.close(),
+  };
+}
+
+/** As `withEndpointName`, for an endpoint that holds no files. */
+export function withEndpointNameOnService(
+  opened: Exclude<OpenedEndpoint, { serves: 'files' }>,
+  name: string,
+): OpenedEndpoint {
+  const { endpoint } = opened;
+  const reachable = {
+    check: (signal: AbortSignal) => nameErrors(endpoint.check(signal), name, undefined),
+    close: () => endpoint.close(),
+  };
+  if (opened.serves === 'requests') {
+    const { endpoint: requester } = opened;
+    return {
+      serves: 'requests',
+      endpoint: {
+        ...reachable,
+        request: (request, signal) => nameErrors(requester.request(request, signal), name, request.path),
+      },
+    };
+  }
+  const { endpoint: notifier } = opened;
+  return {
+    serves: 'messages',
+    endpoint: { ...reachable, send: (message, signal) => nameErrors(notifier.send(message, signal), name, undefined) },
   };
 }
 

@@ -1,25 +1,32 @@
-import type { Connector, ConnectorContext, Log } from '../connectors/contract.ts';
-import type { ConnectorRegistry } from '../connectors/registry.ts';
+import type { Connector, ConnectorContext, Log, Service, Services } from '../connectors/contract.ts';
+import type { ConnectorRegistry, OpenedEndpoint } from '../connectors/registry.ts';
 import type { SecretBox } from '../identity/secrets.ts';
 import type { Store } from '../prisma/contract.ts';
 import { findEndpoint, type StoredEndpoint } from '../prisma/endpoints.ts';
 import { WaybillError } from '../schema/errors.ts';
-import { withEndpointName } from './endpointErrors.ts';
+import { withEndpointName, withEndpointNameOnService } from './endpointErrors.ts';
 import { createGate, type Gate } from './transfer/gate.ts';
 
-/** Live connectors, shared by all activities of the process. */
+/** Live endpoints, shared by all activities of the process. */
 export interface EndpointPool {
   /**
    * Lends the connector of a tenant's endpoint. Its errors name the endpoint. Throws not-found when there is no such
-   * endpoint, invalid when its stored config no longer fits its connector. A connector that was lent is closed only when
-   * it is back, even when the endpoint has changed meanwhile.
+   * endpoint, invalid when its stored config no longer fits its connector, unsupported when it holds no files. A connector
+   * that was lent is closed only when it is back, even when the endpoint has changed meanwhile.
    */
   use<Result>(
     tenantId: string,
     endpointName: string,
     work: (connector: Connector, settings: EndpointSettings) => Promise<Result>,
   ): Promise<Result>;
-  /** Closes every connector. Safe twice. */
+  /** As `use`, for an endpoint that is there for something else than files. */
+  useService<Kind extends Exclude<Service, 'files'>, Result>(
+    tenantId: string,
+    endpointName: string,
+    kind: Kind,
+    work: (endpoint: Services[Kind]) => Promise<Result>,
+  ): Promise<Result>;
+  /** Closes every endpoint. Safe twice. */
   close(): Promise<void>;
 }
 
@@ -38,7 +45,7 @@ const concurrencyWhenUnlimited = 64;
 
 interface Lent {
   revision: string;
-  connector: Connector;
+  opened: OpenedEndpoint;
   settings: EndpointSettings;
   users: number;
   usedAt: number;
@@ -82,11 +89,11 @@ export function createEndpointPool(dependencies: {
         });
       secrets[secret] = secretBox.open(tenantId, storedName, ciphertext);
     }
-    const connector = registry.open(stored.connector, stored.config, secrets, connectorContext);
+    const opened = registry.open(stored.connector, stored.config, secrets, connectorContext);
     const concurrency = stored.concurrency ?? concurrencyWhenUnlimited;
     return {
       revision: stored.revision,
-      connector: withEndpointName(connector, name),
+      opened: named(opened, name),
       settings: { concurrency, gate: createGate(concurrency) },
       users: 0,
       usedAt: Date.now(),
@@ -106,24 +113,33 @@ export function createEndpointPool(dependencies: {
 
   async function shut(lent: Lent) {
     try {
-      await lent.connector.close();
+      await lent.opened.endpoint.close();
     } catch (error) {
       log.warn({ error: String(error) }, 'closing an endpoint failed');
     }
   }
 
+  async function using<Kind extends Service, Result>(
+    tenantId: string,
+    name: string,
+    kind: Kind,
+    work: (endpoint: Services[Kind], settings: EndpointSettings) => Promise<Result>,
+  ): Promise<Result> {
+    const lent = await lend(tenantId, name);
+    if (lent.opened.serves !== kind) throw wrongService(name, lent.opened.serves, kind);
+    lent.users++;
+    try {
+      return await work(lent.opened.endpoint as Services[Kind], lent.settings);
+    } finally {
+      lent.users--;
+      lent.usedAt = Date.now();
+      if (lent.outdated && lent.users === 0) await shut(lent);
+    }
+  }
+
   return {
-    async use(tenantId, endpointName, work) {
-      const lent = await lend(tenantId, endpointName);
-      lent.users++;
-      try {
-        return await work(lent.connector, lent.settings);
-      } finally {
-        lent.users--;
-        lent.usedAt = Date.now();
-        if (lent.outdated && lent.users === 0) await shut(lent);
-      }
-    },
+    use: (tenantId, endpointName, work) => using(tenantId, endpointName, 'files', work),
+    useService: (tenantId, endpointName, kind, work) => using(tenantId, endpointName, kind, work),
     async close() {
       closed = true;
       clearInterval(idleCheck);
@@ -132,4 +148,21 @@ export function createEndpointPool(dependencies: {
       await Promise.all(all.map(shut));
     },
   };
+}
+
+function named(opened: OpenedEndpoint, name: string): OpenedEndpoint {
+  return opened.serves === 'files'
+    ? { serves: 'files', endpoint: withEndpointName(opened.endpoint, name) }
+    : withEndpointNameOnService(opened, name);
+}
+
+const serviceWords: Record<Service, { is: string; use: string }> = {
+  files: { is: 'holds files', use: 'a file action takes an endpoint of a connector such as sftp or local' },
+  requests: { is: 'is an HTTP interface', use: 'http.request takes an endpoint of connector http' },
+  messages: { is: 'sends messages', use: 'notify.send takes an endpoint of connector smtp, slack or teams' },
+};
+
+function wrongService(endpoint: string, is: Service, wanted: Service): WaybillError {
+  const message = `${endpoint} ${serviceWords[is].is}, and the step needs something else: ${serviceWords[wanted].use}`;
+  return new WaybillError('unsupported', message, { operation: 'opening', endpoint });
 }

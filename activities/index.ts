@@ -1,9 +1,17 @@
 import { activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
 import type { CallTerms, RunArguments } from '../schema/workflow.ts';
+import { requestHttp } from './actions/httpRequest.ts';
+import { makeFolder } from './actions/makeFolder.ts';
+import { sendNotification } from './actions/notify.ts';
+import { readFile } from './actions/readFile.ts';
+import { closeSession, openSession, type SessionInput } from './actions/sessions.ts';
+import { statFile } from './actions/statFile.ts';
+import { writeFile } from './actions/writeFile.ts';
 import { toApplicationFailure } from './failure.ts';
 import { type EventInput, sendMessage, writeEvent } from './messages.ts';
-import { beginRun, finishRun } from './run.ts';
+import { beginRun, controlRun, finishRun } from './run.ts';
 import type { ActivityContext } from './transfer/context.ts';
+import type { FilesInput } from './transfer/files.ts';
 import { createTransferWork, type TransferDependencies } from './transfer/index.ts';
 
 type Activity = (input: never, terms: CallTerms) => Promise<unknown>;
@@ -15,9 +23,18 @@ export function createRunActivities(dependencies: TransferDependencies): Record<
   return {
     'run.begin': activity((input: RunArguments) => beginRun(store, input)),
     'run.finish': activity((input: Parameters<typeof finishRun>[1]) => finishRun(store, input)),
+    'run.control': activity((input: RunArguments) => controlRun(store, input)),
     'files.page': activity(work.fileSetPage),
     'files.move@1': activity(work.moveFile),
     'files.delete@1': activity(work.deleteFile),
+    'files.stat@1': activity((input: FilesInput, context) => statFile(dependencies, input, context)),
+    'files.read@1': activity((input: FilesInput, context) => readFile(dependencies, input, context)),
+    'files.write@1': activity((input: FilesInput, context) => writeFile(dependencies, input, context)),
+    'files.makeFolder@1': activity((input: FilesInput, context) => makeFolder(dependencies, input, context)),
+    'http.request@1': activity((input: FilesInput, context) => requestHttp(dependencies, input, context)),
+    'notify.send@1': activity((input: FilesInput, context) => sendNotification(dependencies, input, context)),
+    'session.open@1': activity((input: SessionInput) => openSession(store, input)),
+    'session.close@1': activity((input: SessionInput) => closeSession(store, input)),
     'transfer.finish': activity(work.finishTransfer),
     'webhook.send@1': activity((input: EventInput) => sendMessage(store, input)),
     'audit.write@1': activity((input: EventInput) => writeEvent(store, input)),

@@ -66,6 +66,7 @@ function checkedData({ with: { event, data = {} }, step }: EventInput): { [key: 
   return data;
 }
 
-function stepDigest({ tenantId, runId, stepKey }: EventInput): string {
+/** Names a step of a run, the same in every attempt: 32 characters of 0-9 and a-f. */
+export function stepDigest({ tenantId, runId, stepKey }: Pick<EventInput, 'tenantId' | 'runId' | 'stepKey'>): string {
   return createHash('sha256').update(`${tenantId}/${runId}/${stepKey}`).digest('hex').slice(0, 32);
 }

@@ -2,8 +2,9 @@ import { type Client, WorkflowNotFoundError } from '@temporalio/client';
 import type { Log } from '../connectors/contract.ts';
 import type { Store } from '../prisma/contract.ts';
 import { openTransfers, releaseExpiredClaims } from '../prisma/ledger.ts';
-import { forgetIdempotencyKeys, unfinishedRuns } from '../prisma/runs.ts';
+import { forgetIdempotencyKeys, type UnfinishedRun, unfinishedRuns } from '../prisma/runs.ts';
 import type { Failure } from '../schema/plan.ts';
+import { runSignals } from '../schema/workflow.ts';
 import { finishRun } from './run.ts';
 import { finishTransfer } from './transfer/finishTransfer.ts';
 
@@ -22,24 +23,24 @@ export interface ReconcileDependencies {
 
 /**
  * Closes runs whose workflow has ended without saying so (Terminate in Temporal's UI, a reset server) or was never
- * started. Runs every 30 s, so nothing that was closed outside stays open for a minute.
+ * started, and lets those behind them enter; tells others what was decided while Temporal was away. Runs every 30 s, so
+ * nothing that was closed outside stays open for a minute.
  */
 export async function reconcileRuns({ store, temporal, log }: ReconcileDependencies): Promise<{ closed: number }> {
   const unfinished = await store.system((sql) => unfinishedRuns(sql, graceMs, rowsPerRound));
   let closed = 0;
-  for (const { tenantId, runId, workflowId } of unfinished) {
+  for (const run of unfinished) {
+    const { tenantId, runId, workflowId } = run;
     const error = await closedOutside(temporal, workflowId);
-    if (error === null) continue;
+    if (error === null) {
+      await tellAgain(temporal, run);
+      continue;
+    }
     const open = await store.sql(tenantId, (sql) => openTransfers(sql, tenantId, runId));
     const status = error.kind === 'cancelled' ? 'cancelled' : 'failed';
     for (const transferId of open) await finishTransfer({ store }, { tenantId, runId, transferId, status });
-    await finishRun(store, {
-      tenantId,
-      runId,
-      status,
-      error,
-      outputs: null,
-    });
+    const { wake } = await finishRun(store, { tenantId, runId, status, error, outputs: null });
+    for (const next of wake) await quietly(() => temporal.workflow.getHandle(next).signal(runSignals.admission));
     log.warn({ tenantId, runId, reason: error.message }, 'closed a run that had ended outside');
     closed++;
   }
@@ -50,6 +51,25 @@ export async function reconcileRuns({ store, temporal, log }: ReconcileDependenc
 export async function sweep({ store }: ReconcileDependencies): Promise<void> {
   await releaseExpiredClaims(store, { olderThanMs: abandonedClaimMs, tenants: rowsPerRound, rows: rowsPerRound });
   await store.system((sql) => forgetIdempotencyKeys(sql, idempotencyKeyHours));
+}
+
+/** A decision that was recorded and did not arrive: Temporal was away, or whoever was to tell it died. */
+async function tellAgain(
+  temporal: Client,
+  { workflowId, cancelRequested, controlPending }: UnfinishedRun,
+): Promise<void> {
+  const workflow = temporal.workflow.getHandle(workflowId);
+  if (cancelRequested) await quietly(() => workflow.cancel());
+  else if (controlPending) await quietly(() => workflow.signal(runSignals.control));
+}
+
+/** A workflow that has ended meanwhile needs to be told nothing. */
+async function quietly(tell: () => Promise<unknown>): Promise<void> {
+  try {
+    await tell();
+  } catch (error) {
+    if (!(error instanceof WorkflowNotFoundError)) throw error;
+  }
 }
 
 /** Why the run is over, or null while its workflow goes on. */

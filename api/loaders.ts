@@ -1,5 +1,5 @@
 import DataLoader from 'dataloader';
-import type { Pipeline, PipelineVersion, Prisma } from '../prisma/generated/client.ts';
+import type { Pipeline, PipelineVersion, PrincipalGrant, Prisma } from '../prisma/generated/client.ts';
 import type { TransferCounts } from '../schema/plan.ts';
 import type { Read } from './reading.ts';
 
@@ -54,6 +54,18 @@ export function createLoaders(read: Read) {
     auditEvent: rows((db, where) => db.auditEvent.findMany({ where })),
     apiKey: rows((db, where) => db.apiKey.findMany({ where })),
     secret: rows((db, where) => db.secret.findMany({ where })),
+    grants: new DataLoader<string, PrincipalGrant[]>(
+      async (principalIds) => {
+        const grants = await read(({ db }, tenantId) =>
+          db.principalGrant.findMany({
+            where: { tenantId, principalId: { in: [...principalIds] } },
+            orderBy: [{ action: 'asc' }, { target: 'asc' }],
+          }),
+        );
+        return principalIds.map((id) => grants.filter(({ principalId }) => principalId === id));
+      },
+      { cache: false, maxBatchSize: 1_000 },
+    ),
     liveVersion: new DataLoader<Pipeline, PipelineVersion | null>(
       async (pipelines) => {
         const versions = await read(({ db }, tenantId) =>

@@ -8,6 +8,12 @@ let ofA: History;
 beforeAll(async () => {
   api = await startTestApi(null);
   ofA = await writeHistory(api.database.store, api.database.tenants.a);
+  await api.graphql(
+    api.keys.a,
+    `mutation {
+      createServiceAccount(input: { name: "svc-of-a" }) { __typename }
+      grantAccount(input: { account: "svc-of-a", action: use, target: "acme-sftp" }) { __typename } }`,
+  );
 });
 afterAll(async () => {
   await api.close();
@@ -17,7 +23,7 @@ const everything = `{
   pipelines { edges { node { name } } } endpoints { edges { node { name } } } webhooks { edges { node { name } } }
   runs { edges { node { id } } } transfers { edges { node { id } } } deliveries { edges { node { id } } }
   auditEvents { edges { node { id data } } } sessions { edges { node { id } } } secrets { edges { node { name } } }
-  apiKeys { edges { node { name } } }
+  apiKeys { edges { node { name } } } serviceAccounts { edges { node { name grants { target } } } }
 }`;
 
 describe('the other tenant', () => {
@@ -64,14 +70,18 @@ describe('the other tenant', () => {
     const attempts: Record<string, string> = {
       startRun: 'startRun(input: { pipeline: "orders", idempotencyKey: "k" })',
       cancelRun: 'cancelRun(input: { id: $run })',
+      pauseRun: 'pauseRun(input: { id: $run })',
+      resumeRun: 'resumeRun(input: { id: $run })',
       retryRun: 'retryRun(input: { id: $run, failedOnly: true, idempotencyKey: "k" })',
       retryDelivery: 'retryDelivery(input: { id: $delivery, idempotencyKey: "k" })',
       revokeApiKey: 'revokeApiKey(input: { id: $apiKey })',
       checkEndpoint: 'checkEndpoint(input: { name: "acme-sftp" })',
       removeEndpoint: 'removeEndpoint(input: { name: "acme-sftp" })',
+      grantAccount: 'grantAccount(input: { account: "svc-of-a", action: use, target: "acme-sftp" })',
+      revokeGrant: 'revokeGrant(input: { account: "svc-of-a", action: use, target: "acme-sftp" })',
       removeSecret: 'removeSecret(input: { name: "shared-password" })',
     };
-    const others = ['applyConfiguration', 'createApiKey', 'setSecret'];
+    const others = ['applyConfiguration', 'createApiKey', 'createServiceAccount', 'setSecret'];
     expect([...Object.keys(attempts), ...others].sort()).toEqual(
       Object.keys(apiSchema.getMutationType()!.getFields()).sort(),
     );
@@ -83,12 +93,13 @@ describe('the other tenant', () => {
       const { body } = await api.graphql(api.keys.b, `mutation${head} { ${call} { __typename } }`, variables);
       expect(body.data?.[name]?.__typename, name).toBe('NotFoundError');
     }
-    // The three that name nothing write into the caller's own tenant.
+    // The four that name nothing write into the caller's own tenant.
     const { body } = await api.graphql(
       api.keys.b,
       `mutation {
       applyConfiguration(input: { documents: [], prune: true }) { __typename }
       createApiKey(input: { name: "own" }) { __typename }
+      createServiceAccount(input: { name: "svc-of-a" }) { __typename }
       setSecret(input: { name: "shared-password", value: "of b" }) { __typename } }`,
     );
     expect(body.errors).toBeUndefined();
@@ -128,6 +139,7 @@ async function stateOf(tenantId: string) {
     'secret',
     'session',
     'api_key',
+    'principal',
   ];
   const state: Record<string, unknown> = {};
   for (const table of tables) {
@@ -138,5 +150,9 @@ async function stateOf(tenantId: string) {
       [tenantId],
     );
   }
+  state.principal_grant = await api.database.asOwner(
+    'select * from principal_grant where tenant_id = $1 order by 2, 3, 4',
+    [tenantId],
+  );
   return state;
 }

@@ -60,17 +60,23 @@ export function createClient(url: string, apiKey: string): ApiClient {
 export function payloadOf<Payload extends object>(result: ({ __typename: string } & Payload) | TypedError): Payload {
   const kind = kindOfTypedError[result.__typename];
   if (kind === undefined) return result as Payload;
-  const { message, code, diagnostics } = result as TypedError;
-  throw new WaybillError(kind, message, { code, ...(diagnostics === undefined ? {} : { diagnostics }) });
+  const { message, code, diagnostics, runId } = result as TypedError;
+  throw new WaybillError(kind, message, {
+    code,
+    ...(diagnostics === undefined ? {} : { diagnostics }),
+    ...(runId == null ? {} : { runId }),
+  });
 }
 
 /** The selection that `payloadOf` needs in a union of payload and typed errors. */
-export const errorFields = `__typename ... on UserError { code message path }`;
+export const errorFields = `__typename ... on UserError { code message path runId }`;
 
 export interface TypedError {
   __typename: string;
   code: string;
   message: string;
+  /** The run that was recorded as refused. */
+  runId?: string | null;
   diagnostics?: Diagnostic[];
 }
 

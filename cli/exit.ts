@@ -1,7 +1,7 @@
 import type { ErrorKind } from '../schema/errors.ts';
 
 /** The published exit codes. */
-export const exitCodes = { done: 0, failed: 1, usage: 2, unreachable: 3, notAllowed: 4 } as const;
+export const exitCodes = { done: 0, failed: 1, usage: 2, unreachable: 3, notAllowed: 4, partial: 5 } as const;
 
 const codeOfKind: Partial<Record<ErrorKind, number>> = {
   invalid: exitCodes.usage,

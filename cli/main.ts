@@ -35,12 +35,19 @@ async function main(words: string[]): Promise<number> {
 
 function report(error: WaybillError, json: boolean): number {
   const diagnostics = error.context.diagnostics as Diagnostic[] | undefined;
+  const runId = error.context.runId as string | undefined;
   process.stderr.write(`waybill: ${error.message}\n`);
   if (error.kind === 'internal' && error.cause instanceof Error) process.stderr.write(`${error.cause.stack}\n`);
   if (diagnostics !== undefined && diagnostics.length > 0) process.stderr.write(`${formatDiagnostics(diagnostics)}\n`);
+  if (runId !== undefined) process.stderr.write(`waybill: ${runId} is recorded as refused\n`);
   if (json) {
     const { kind, message } = error;
-    const facts = { ok: false, error: { kind, message }, ...(diagnostics === undefined ? {} : { diagnostics }) };
+    const facts = {
+      ok: false,
+      error: { kind, message },
+      ...(runId === undefined ? {} : { run: { id: runId, status: 'refused' } }),
+      ...(diagnostics === undefined ? {} : { diagnostics }),
+    };
     process.stdout.write(`${JSON.stringify(facts)}\n`);
   }
   return exitCodeOf(error.kind);

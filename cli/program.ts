@@ -4,10 +4,14 @@ import { addDemoCommand } from './commands/demo.ts';
 import { addDevCommand } from './commands/dev.ts';
 import { addDoctorCommand } from './commands/doctor.ts';
 import { addEndpointCommands } from './commands/endpoints.ts';
+import { addExplainCommand } from './commands/explain.ts';
+import { addFmtCommand } from './commands/fmt.ts';
 import { addKeyCommands } from './commands/keys.ts';
 import { addRunCommands } from './commands/runs.ts';
+import { addSchemaCommand } from './commands/schema.ts';
 import { addSecretCommands } from './commands/secrets.ts';
 import { addServiceCommands } from './commands/serve.ts';
+import { addServiceAccountCommands } from './commands/serviceAccounts.ts';
 import { addTransferCommands } from './commands/transfers.ts';
 import { addValidateCommand } from './commands/validate.ts';
 import type { CommandContext } from './context.ts';
@@ -20,21 +24,27 @@ export function buildProgram(context: CommandContext): Command {
     .version(packageVersion())
     .helpCommand(false)
     .showSuggestionAfterError(true)
+    // `--version` behind a verb is the verb's own.
+    .enablePositionalOptions()
     .exitOverride();
   addDemoCommand(program, context);
   addDevCommand(program, context);
   addDoctorCommand(program, context);
   addValidateCommand(program, context);
+  addFmtCommand(program, context);
+  addExplainCommand(program, context);
+  addSchemaCommand(program, context);
   addApplyCommand(program, context);
   addRunCommands(program, context);
   addTransferCommands(program, context);
   addEndpointCommands(program, context);
   addKeyCommands(program, context);
+  addServiceAccountCommands(program, context);
   addSecretCommands(program, context);
   addServiceCommands(program, context);
   program.addHelpText(
     'after',
-    '\nExit codes: 0 done, 1 the work failed (also partial), 2 wrong usage or invalid file, 3 cannot reach the server, 4 not allowed.\nServer: --state, or WAYBILL_URL and WAYBILL_API_KEY.',
+    '\nExit codes: 0 done, 1 the work failed, 2 wrong usage or invalid file, 3 cannot reach the server, 4 not allowed, 5 done in part (within `tolerate`).\nServer: --state, or WAYBILL_URL and WAYBILL_API_KEY.',
   );
   return program;
 }

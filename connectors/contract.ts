@@ -1,15 +1,21 @@
 import type { Static, TObject } from 'typebox';
 import type { Dialler } from '../network/contract.ts';
 
+/** What every live endpoint can do, whatever it is for. */
+export interface Reachable {
+  /** Reaches the server and signs in, without sending anything. Throws what a step would throw: unauthenticated, unavailable, egress-denied ... */
+  check(signal: AbortSignal): Promise<Health>;
+  /** Closes every connection; pending calls end in `unavailable`. Safe twice. */
+  close(): Promise<void>;
+}
+
 /**
- * A live connection to one endpoint. Methods throw WaybillError with a kind; none of them retries; none buffers a whole
+ * A live connection to one endpoint that holds files. Methods throw WaybillError with a kind; none of them retries; none buffers a whole
  * file. Paths are normalised (`schema/paths.ts`) and relative to the endpoint's root, which they cannot leave.
  * Every method may be called concurrently; the connector multiplexes or pools.
  */
-export interface Connector {
+export interface Connector extends Reachable {
   readonly capabilities: Capabilities;
-  /** Reaches the server and signs in. Throws what a transfer would throw: unauthenticated, unavailable, egress-denied ... */
-  check(signal: AbortSignal): Promise<Health>;
   /** Facts of what is at `path`; symbolic links are followed. Throws not-found. */
   stat(path: string, signal: AbortSignal): Promise<Entry>;
   /** The entries of a folder, in pages, in the server's order. Throws not-found before the first page when the folder is absent. */
@@ -22,11 +28,69 @@ export interface Connector {
   remove(path: string, signal: AbortSignal): Promise<void>;
   /** Renames within the endpoint, creating the parent folder of `to`. Without `replace`, throws `exists` when `to` exists, atomically where the server can. Throws not-found. */
   rename?(from: string, to: string, options: { replace: boolean }, signal: AbortSignal): Promise<void>;
+  /** Makes the folder and what is missing above it; gives whether anything was missing. Throws exists when a file is in the way. */
+  makeFolder?(path: string, signal: AbortSignal): Promise<boolean>;
   /** Removes temporary files of ours older than `olderThanMs` in that folder; gives how many. */
   sweep?(folder: string, olderThanMs: number, signal: AbortSignal): Promise<number>;
-  /** Closes every connection; pending calls end in `unavailable`. Safe twice. */
-  close(): Promise<void>;
 }
+
+/** A live HTTP interface. It adds the credentials; nothing that it gives or throws holds one of them. */
+export interface Requester extends Reachable {
+  /**
+   * Asks once, and gives whatever status is answered. Throws invalid for a path that leaves the base address and for an
+   * answer that is too large, protocol for one that is no text, unavailable, timeout, egress-denied ...
+   */
+  request(request: OutgoingRequest, signal: AbortSignal): Promise<RequestAnswer>;
+}
+
+export interface OutgoingRequest {
+  method: string;
+  /** Below the base address, with its `/`. */
+  path: string;
+  query: ReadonlyArray<readonly [string, string]>;
+  headers: Record<string, string>;
+  body: string | null;
+  /** Bytes of the answer that are taken. */
+  maxAnswerBytes: number;
+}
+
+export interface RequestAnswer {
+  status: number;
+  /** By lower-case name; cookies are left out. */
+  headers: Record<string, string>;
+  text: string;
+}
+
+/** A live way to tell people something. */
+export interface Notifier extends Reachable {
+  /** Hands the message over once. Throws unsupported for what this kind of message cannot be, invalid for a recipient that is refused, unavailable ... */
+  send(message: OutgoingMessage, signal: AbortSignal): Promise<SendReceipt>;
+}
+
+export interface SendReceipt {
+  /** Recipients that the server took, at least one; 1 for a channel. */
+  accepted: number;
+  /** Those that it refused while it took others. */
+  rejected: string[];
+}
+
+export interface OutgoingMessage {
+  /** The same in every attempt; 32 characters of 0-9 and a-f. */
+  id: string;
+  /** Mail addresses; empty: those of the endpoint. */
+  to: readonly string[];
+  subject: string | null;
+  text: string;
+  format: 'text' | 'markdown' | 'html';
+}
+
+/** What an endpoint is for, and what opening it gives. */
+export interface Services {
+  files: Connector;
+  requests: Requester;
+  messages: Notifier;
+}
+export type Service = keyof Services;
 
 /** What this endpoint can do, as data; the planner decides from it. */
 export interface Capabilities {
@@ -137,8 +201,10 @@ export interface Log {
 }
 
 /** The declaration of a connector: validation, editor completion, CLI help, docs and redaction come from it. */
-export interface ConnectorDefinition<Config extends TObject = TObject> {
+export interface ConnectorDefinition<Config extends TObject = TObject, Serves extends Service = Service> {
   kind: string;
+  /** What its endpoints are for: an action that needs something else is refused. */
+  serves: Serves;
   summary: string;
   config: Config;
   /** Names of the secrets it understands, with what they are. */
@@ -146,11 +212,11 @@ export interface ConnectorDefinition<Config extends TObject = TObject> {
   /** Checks what a schema cannot say (sftp: a host key, and one way to sign in). Gives messages with the field. */
   lint?(config: Static<Config>, secretNames: readonly string[]): Array<{ field: string; message: string }>;
   /** Opens lazily: connects on the first call. */
-  open(config: Static<Config>, secrets: Record<string, string>, context: ConnectorContext): Connector;
+  open(config: Static<Config>, secrets: Record<string, string>, context: ConnectorContext): Services[Serves];
 }
 
-export function defineConnector<Config extends TObject>(
-  definition: ConnectorDefinition<Config>,
-): ConnectorDefinition<Config> {
+export function defineConnector<Config extends TObject, Serves extends Service>(
+  definition: ConnectorDefinition<Config, Serves>,
+): ConnectorDefinition<Config, Serves> {
   return definition;
 }

@@ -42,7 +42,7 @@ test('what a schema cannot say is checked too: no host key, no way to sign in, a
 });
 
 test('a valid config opens without connecting', async () => {
-  await registry.open('sftp', sftpConfig, { password: 'x' }, context).close();
+  await registry.open('sftp', sftpConfig, { password: 'x' }, context).endpoint.close();
 });
 
 test('two definitions of one kind are refused', () => {

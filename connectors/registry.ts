@@ -1,16 +1,23 @@
 import { Ajv } from 'ajv';
 import type { Static, TObject } from 'typebox';
 import { WaybillError } from '../schema/errors.ts';
-import type { Connector, ConnectorContext, ConnectorDefinition } from './contract.ts';
+import type { ConnectorContext, ConnectorDefinition, Service, Services } from './contract.ts';
+import http from './http/index.ts';
 import local from './local/index.ts';
 import sftp from './sftp/index.ts';
+import slack from './slack/index.ts';
+import smtp from './smtp/index.ts';
+import teams from './teams/index.ts';
 
 export interface ConnectorRegistry {
   readonly definitions: readonly ConnectorDefinition[];
   find(kind: string): ConnectorDefinition | undefined;
   /** Opens lazily. Throws invalid for an unknown kind and for a config or secret names that the connector does not take. */
-  open(kind: string, config: unknown, secrets: Record<string, string>, context: ConnectorContext): Connector;
+  open(kind: string, config: unknown, secrets: Record<string, string>, context: ConnectorContext): OpenedEndpoint;
 }
+
+/** A live endpoint, by what it is for. */
+export type OpenedEndpoint = { [Kind in Service]: { serves: Kind; endpoint: Services[Kind] } }[Service];
 
 /** The one list of what ships; a plugin comes in through the same argument. Throws invalid when two have one kind. */
 export function createRegistry(definitions: readonly ConnectorDefinition[] = builtIn): ConnectorRegistry {
@@ -35,13 +42,15 @@ export function createRegistry(definitions: readonly ConnectorDefinition[] = bui
       const lint = definition.lint?.(checked, Object.keys(secrets)) ?? [];
       mistakes.push(...lint.map(({ field, message }) => `${field} ${message}`));
       if (mistakes.length > 0) throw refused(definition, mistakes);
-      return definition.open(checked, secrets, context);
+      const { serves } = definition;
+      // What a definition opens is what it says it serves: `defineConnector` has checked it.
+      return { serves, endpoint: definition.open(checked, secrets, context) } as OpenedEndpoint;
     },
   };
 }
 
 /** The cast forgets each connector's own config type; `open` checks the config against the schema before it is used. */
-const builtIn = [local, sftp] as unknown as readonly ConnectorDefinition[];
+const builtIn = [local, sftp, http, smtp, slack, teams] as unknown as readonly ConnectorDefinition[];
 
 function unknownKind(kind: string, known: ReadonlyMap<string, unknown>): WaybillError {
   const names = [...known.keys()].join(', ');

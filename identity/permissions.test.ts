@@ -18,11 +18,12 @@ const expected: Record<(typeof roles)[number], readonly Permission[]> = {
       'run:read',
       'run:start',
       'run:cancel',
+      'run:pause',
       'transfer:read',
       'delivery:read',
       'delivery:retry',
     ] as const),
-    ...(['session:read', 'audit:read', 'secret:read', 'secret:set'] as const),
+    ...(['session:read', 'audit:read', 'secret:read', 'secret:set', 'account:read'] as const),
   ],
   operator: [
     ...([
@@ -33,12 +34,13 @@ const expected: Record<(typeof roles)[number], readonly Permission[]> = {
       'run:read',
       'run:start',
       'run:cancel',
+      'run:pause',
     ] as const),
     ...(['transfer:read', 'delivery:read', 'delivery:retry', 'session:read', 'audit:read'] as const),
   ],
   auditor: [
     ...(['pipeline:read', 'endpoint:read', 'webhook:read', 'run:read', 'transfer:read', 'delivery:read'] as const),
-    ...(['session:read', 'audit:read', 'key:read', 'secret:read'] as const),
+    ...(['session:read', 'audit:read', 'key:read', 'secret:read', 'account:read'] as const),
   ],
   uploader: [],
   service: [
@@ -50,6 +52,7 @@ const expected: Record<(typeof roles)[number], readonly Permission[]> = {
       'run:read',
       'run:start',
       'run:cancel',
+      'run:pause',
     ] as const),
     ...(['transfer:read', 'delivery:read', 'delivery:retry'] as const),
   ],

@@ -10,6 +10,7 @@ export const permissions = [
   'run:read',
   'run:start',
   'run:cancel',
+  'run:pause',
   'transfer:read',
   'delivery:read',
   'delivery:retry',
@@ -20,6 +21,8 @@ export const permissions = [
   'key:revoke',
   'secret:read',
   'secret:set',
+  'account:read',
+  'account:change',
 ] as const;
 export type Permission = (typeof permissions)[number];
 
@@ -34,7 +37,7 @@ const look: readonly Permission[] = [
   'transfer:read',
   'delivery:read',
 ];
-const operate: readonly Permission[] = ['run:start', 'run:cancel', 'delivery:retry', 'endpoint:check'];
+const operate: readonly Permission[] = ['run:start', 'run:cancel', 'run:pause', 'delivery:retry', 'endpoint:check'];
 const configure: readonly Permission[] = [
   ...(['pipeline:publish', 'endpoint:change', 'webhook:change', 'secret:read', 'secret:set'] as const),
 ];
@@ -42,9 +45,9 @@ const configure: readonly Permission[] = [
 /** Who may do what. A service acts for an application: it runs what engineers have published. */
 const granted: Record<Role, readonly Permission[]> = {
   owner: permissions,
-  engineer: [...look, ...operate, ...configure, 'session:read', 'audit:read'],
+  engineer: [...look, ...operate, ...configure, 'session:read', 'audit:read', 'account:read'],
   operator: [...look, ...operate, 'session:read', 'audit:read'],
-  auditor: [...look, 'session:read', 'audit:read', 'key:read', 'secret:read'],
+  auditor: [...look, 'session:read', 'audit:read', 'key:read', 'secret:read', 'account:read'],
   uploader: [],
   service: [...look, ...operate],
 };

@@ -1,9 +1,7 @@
 import { type ASTNode, Environment, type ParseResult } from '@marcbachmann/cel-js';
-import { WaybillError } from '../schema/errors.ts';
 import {
   allowedFunctions,
   literalFunction,
-  maxTextCharacters,
   refusedFunctions,
   registerFunctions,
   replacedFunctions,
@@ -23,6 +21,8 @@ export const expressionLimits = {
   macroNesting: 3,
   /** Elements of a list or map, written or made. */
   elements: 10_000,
+  /** Rows that `first(n)` brings into an expression, and so into history. */
+  firstRows: 100,
   /** Nodes evaluated in one evaluation. */
   steps: 200_000,
 } as const;
@@ -94,7 +94,8 @@ export function describeCelError(error: unknown, cel: string, kind: 'syntax' | '
   text = text
     .replace(/^found no matching overload for '(.*)'$/, 'no function takes $1')
     .replace(/^no such overload: /, 'no operator takes ');
-  text = text.replace(/dyn<(\w+)>/g, '$1');
+  // A type of ours is registered under a name such as `$steps.list`: seen from outside it is a mapping.
+  text = text.replace(/dyn<(\w+)>/g, '$1').replace(/\$[A-Za-z0-9_.]+/g, 'map');
   text = text
     .replace(/^Unexpected token: EOF$/, 'the expression ends too early')
     .replace(
@@ -203,6 +204,37 @@ export function referencesOf(ast: ASTNode): Reference[] {
   return found;
 }
 
+/** A call of `first(n)` on something that has a name: `steps.list.files.first(3)`. */
+export interface FirstCall {
+  segments: Reference['segments'];
+  count: number;
+}
+
+export function firstCallsOf(ast: ASTNode): FirstCall[] {
+  const found: FirstCall[] = [];
+  const visit = (node: ASTNode): void => {
+    const call = asFirstCall(node);
+    if (call) found.push(call);
+    for (const child of children(node)) visit(child);
+  };
+  visit(ast);
+  return found;
+}
+
+/** The node as a call of `first(n)` on a name; null for anything else. */
+export function asFirstCall(node: ASTNode): FirstCall | null {
+  const [receiver, count] = firstArguments(node) ?? [];
+  const reference = receiver ? asReference(receiver) : null;
+  return reference && count?.op === 'value' && typeof count.args === 'bigint'
+    ? { segments: reference.segments, count: Number(count.args) }
+    : null;
+}
+
+function firstArguments(node: ASTNode): ASTNode[] | null {
+  if (node.op === 'rcall' && node.args[0] === 'first') return [node.args[1], ...node.args[2]];
+  return node.op === 'call' && node.args[0] === 'first' ? node.args[1] : null;
+}
+
 /** `a.b["c"]` as segments; null for anything else. */
 function asReference(node: ASTNode): Omit<Reference, 'optional' | 'dynamic'> | null {
   if (node.op === 'id')
@@ -238,7 +270,7 @@ function isMacro(name: string, argumentCount: number): boolean {
   );
 }
 
-function children(node: ASTNode): ASTNode[] {
+export function children(node: ASTNode): ASTNode[] {
   const found: ASTNode[] = [];
   const collect = (value: unknown): void => {
     if (Array.isArray(value)) for (const item of value) collect(item);
@@ -277,6 +309,11 @@ function checkCalls(root: ASTNode, problems: ExpressionProblem[], allowed: reado
           message: `${name}() with a time zone is not allowed: its answer differs between machines; it gives UTC without one`,
         });
       }
+      const count = firstArguments(node)?.[1];
+      if (count && !isRowCount(count)) {
+        const message = `first() takes a number that is written out, from 1 to ${expressionLimits.firstRows}`;
+        problems.push({ kind: 'syntax', message, start: count.start, end: count.end });
+      }
       node.args[0] = replacedFunctions.get(name) ?? name;
       if (node.op === 'rcall' && isMacro(name, argumentCount) && ++nesting > expressionLimits.macroNesting) {
         problems.push({ ...at, message: `${name}() is nested more than ${expressionLimits.macroNesting} deep` });
@@ -287,59 +324,11 @@ function checkCalls(root: ASTNode, problems: ExpressionProblem[], allowed: reado
   visit(root, 0);
 }
 
-/**
- * Makes every evaluation of the expression count its steps and bound what it makes, so that no expression can hold a
- * worker: the library has limits for what is written, none for what is computed.
- */
-export function meter(parsed: ParseResult): (context: Record<string, unknown>) => unknown {
-  let steps = 0;
-  const visited = new Set<object>();
-  const instrument = (value: unknown): void => {
-    if (value === null || typeof value !== 'object' || visited.has(value)) return;
-    visited.add(value);
-    if ('op' in value && 'evaluate' in value) {
-      const node = value as unknown as MeteredNode;
-      let evaluate = node.evaluate;
-      const metered: Evaluate = function metered(this: unknown, evaluator, ast, context) {
-        if (++steps > expressionLimits.steps) throw tooMuch(`takes more than ${expressionLimits.steps} steps`);
-        return bounded(evaluate.call(node, evaluator, ast, context));
-      };
-      // The library replaces `evaluate` of a node by a faster one when it first runs: the setter keeps ours around it.
-      Object.defineProperty(node, 'evaluate', {
-        get: () => metered,
-        set: (faster: Evaluate) => {
-          evaluate = faster;
-        },
-      });
-      instrument(node.args);
-      instrument(node.meta?.alternate);
-      return;
-    }
-    // Lists of nodes, and the parts of a macro.
-    for (const child of Object.values(value)) instrument(child);
-  };
-  instrument(parsed.ast);
-  return (context) => {
-    steps = 0;
-    return parsed(context);
-  };
-}
-
-type Evaluate = (this: unknown, evaluator: unknown, ast: unknown, context: unknown) => unknown;
-interface MeteredNode {
-  evaluate: Evaluate;
-  args: unknown;
-  meta?: { alternate?: unknown };
-}
-
-function bounded(value: unknown): unknown {
-  if (typeof value === 'string' && value.length > maxTextCharacters)
-    throw tooMuch(`makes a text of more than ${maxTextCharacters} characters`);
-  if (Array.isArray(value) && value.length > expressionLimits.elements)
-    throw tooMuch(`makes a list of more than ${expressionLimits.elements} elements`);
-  return value;
-}
-
-function tooMuch(what: string): WaybillError {
-  return new WaybillError('invalid', `the expression ${what}`);
+function isRowCount(node: ASTNode): boolean {
+  return (
+    node.op === 'value' &&
+    typeof node.args === 'bigint' &&
+    node.args >= 1n &&
+    node.args <= BigInt(expressionLimits.firstRows)
+  );
 }

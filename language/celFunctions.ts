@@ -8,7 +8,7 @@ import { compileGlob } from './glob.ts';
  */
 export const allowedFunctions: readonly string[] = [
   ...['size', 'string', 'int', 'double', 'bool', 'has', 'timestamp', 'duration'],
-  ...['all', 'exists', 'exists_one', 'map', 'filter', 'sum', 'join'],
+  ...['all', 'exists', 'exists_one', 'map', 'filter', 'sum', 'join', 'first'],
   ...[
     'startsWith',
     'endsWith',
@@ -88,6 +88,8 @@ export function registerFunctions(environment: Environment): Environment {
   both('addDays', 'string', 'int', 'string', addDaysToText);
   both('addDays', 'google.protobuf.Timestamp', 'int', 'google.protobuf.Timestamp', addDays);
   both('sum', 'list<dyn>', '', 'dyn', sum);
+  both('first', 'list<A>', 'int', 'list<A>', firstOfList);
+  both('first', 'map', 'int', 'list<dyn>', firstOfSet);
   environment.registerFunction(
     'split(string, string): list<string>',
     (text: string, by: string) => text.split(by),
@@ -137,6 +139,17 @@ function registerMixedArithmetic(environment: Environment): void {
     environment.registerOperator(`double ${sign} int: double`, handler);
   }
   environment.registerOperator('int == double: bool', (left: bigint, right: number) => Number(left) === right);
+}
+
+function firstOfList(list: Iterable<unknown>, count: bigint): unknown[] {
+  return [...list].slice(0, Number(count));
+}
+
+/** Of a file set and of the failed items of a loop: they hold as many rows as the pipeline asks for anywhere. */
+export function firstOfSet(set: Map<unknown, unknown>, count: bigint): unknown[] {
+  const rows = set.get('head');
+  if (!Array.isArray(rows)) throw new Error('first() takes a list, a file set or the failed items of a loop');
+  return rows.slice(0, Number(count));
 }
 
 function replace(text: string, from: string, to: string): string {

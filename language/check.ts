@@ -3,6 +3,7 @@ import type { Diagnostic } from '../schema/diagnostics.ts';
 import type { Json, Plan } from '../schema/plan.ts';
 import { versionHash } from './compile.ts';
 import { contentHash } from './contentHash.ts';
+import { type DocumentKind, documentKind, looksOwn } from './documentKind.ts';
 import { type ConnectorDefinitionLike, checkEndpoint } from './endpointDocument.ts';
 import { isResourceName } from './names.ts';
 import { checkPipeline } from './pipelineDocument.ts';
@@ -56,9 +57,6 @@ export interface CheckResult {
   ignored: Array<{ file: string; reason: string }>;
 }
 
-const kinds = ['pipeline', 'endpoint', 'webhook'] as const;
-type Kind = (typeof kinds)[number];
-
 /**
  * Checks files of pipelines, endpoints and webhooks: all mistakes at once, each with its place. What is not Waybill's
  * YAML is ignored with a reason. Pure; no input makes it throw.
@@ -86,7 +84,7 @@ export function check(files: SourceFile[], options: CheckOptions): CheckResult {
 interface OwnSource {
   file: string;
   report: Report;
-  documents: Array<{ kind: Kind; document: SourceDocument }>;
+  documents: Array<{ kind: DocumentKind; document: SourceDocument }>;
 }
 
 function readFile({ file, text }: SourceFile, result: CheckResult): OwnSource {
@@ -95,16 +93,16 @@ function readFile({ file, text }: SourceFile, result: CheckResult): OwnSource {
     result.ignored.push({ file, reason: 'tests of a pipeline are not published' });
     return nothing;
   }
-  const looksOwn = /^(pipeline|endpoint|webhook)\s*:|^apiVersion\s*:\s*["']?waybill\//m.test(text.slice(0, 2_000_000));
+  const isMeant = looksOwn(text);
   const parsed = parseSource(file, text);
   const documents: OwnSource['documents'] = [];
   let foreign = 0;
   for (const document of parsed.documents) {
-    const kind = kindOf(document);
+    const kind = documentKind(document);
     if (kind) documents.push({ kind, document });
-    else if (!looksOwn || document.sound) foreign++;
+    else if (!isMeant || document.sound) foreign++;
   }
-  if (documents.length === 0 && !looksOwn) {
+  if (documents.length === 0 && !isMeant) {
     result.ignored.push({
       file,
       reason:
@@ -122,19 +120,6 @@ function readFile({ file, text }: SourceFile, result: CheckResult): OwnSource {
   return { file, report: parsed.report, documents };
 }
 
-/** Whose document it is. A misspelt first key is ours when `apiVersion` says so. */
-function kindOf(document: SourceDocument): Kind | null {
-  const { entries } = document.root;
-  if (!entries) return null;
-  const version = entries.get('apiVersion')?.value.value;
-  const isOurs = typeof version === 'string' && version.startsWith('waybill/');
-  const kind = kinds.find((candidate) => entries.has(candidate) && (isOurs || !entries.get(candidate)!.value.entries));
-  if (kind) return kind;
-  if (!isOurs) return null;
-  if (entries.has('connector')) return 'endpoint';
-  return entries.has('url') ? 'webhook' : 'pipeline';
-}
-
 function allEndpoints(sources: readonly OwnSource[], options: CheckOptions): ReadonlySet<string> | undefined {
   if (!options.knownEndpoints) return undefined;
   const names = new Set(options.knownEndpoints);
@@ -147,7 +132,12 @@ function allEndpoints(sources: readonly OwnSource[], options: CheckOptions): Rea
   return names;
 }
 
-function reportDuplicate(source: OwnSource, kind: Kind, document: SourceDocument, names: Map<string, string>): void {
+function reportDuplicate(
+  source: OwnSource,
+  kind: DocumentKind,
+  document: SourceDocument,
+  names: Map<string, string>,
+): void {
   const name = document.root.entries?.get(kind)?.value;
   if (!name || !isResourceName(name.value)) return;
   const key = `${kind} ${name.value}`;
@@ -163,7 +153,7 @@ function reportDuplicate(source: OwnSource, kind: Kind, document: SourceDocument
 
 function checkDocument(
   { file, report }: OwnSource,
-  kind: Kind,
+  kind: DocumentKind,
   document: SourceDocument,
   endpoints: ReadonlySet<string> | undefined,
   options: CheckOptions,

@@ -38,6 +38,7 @@ export const diagnosticCodes = {
     'A part of the language that this version of Waybill does not have.',
     'Remove the key, or upgrade Waybill.',
   ],
+  MISPLACED_KEY: ['error', 'A key that has no meaning at its place.', 'Remove it, or move it where the message says.'],
   MISSING_KEY: ['error', 'A required key is missing.', 'Add the key.'],
   INVALID_VALUE: [
     'error',
@@ -50,7 +51,7 @@ export const diagnosticCodes = {
   DUPLICATE_NAME: ['error', 'Two steps, or two documents of one kind, have the same name.', 'Rename one of them.'],
   AMBIGUOUS_STEP: [
     'error',
-    'A step must be exactly one of: an action (use), a loop (forEach) or a group (steps).',
+    'A step must be exactly one of: use, forEach, parallel, wait, or steps (a group).',
     'Split it into several steps.',
   ],
   STEP_NEEDS_ID: ['error', 'A step that transfers files has no id; its deliveries are shown under it.', 'Add `id:`.'],
@@ -73,6 +74,11 @@ export const diagnosticCodes = {
   ],
   TYPE_MISMATCH: ['error', 'The type of an expression does not fit.', 'Convert it: string(x), int(x), double(x).'],
   EXPRESSION_NOT_ALLOWED: ['error', 'An expression at a place that must be written out.', 'Write the value itself.'],
+  UNKNOWN_ERROR_KIND: [
+    'error',
+    'A condition compares error.kind with something that is no kind of failure.',
+    'Use one of the kinds of failure.',
+  ],
   UNKNOWN_ENDPOINT_ALIAS: [
     'error',
     'The alias is not declared under `endpoints:`.',
@@ -119,6 +125,36 @@ export const diagnosticCodes = {
   INVALID_WEBHOOK: ['error', 'A webhook that cannot be called.', 'Follow the message.'],
   UNKNOWN_EVENT: ['warning', 'A filter that no event of Waybill matches.', 'Correct the spelling.'],
   UNUSED_RETRY_KIND: ['warning', 'retry.notOn names an error that the action never gives.', 'Remove it.'],
+  UNUSED_ERROR_KIND: [
+    'warning',
+    'A condition is for a kind of failure that the steps never give.',
+    'Remove it, or correct the kind.',
+  ],
+  RETRY_NOT_IDEMPOTENT: [
+    'warning',
+    'An action that does its work again with each attempt is tried more than once.',
+    'Write `retry: { attempts: 1 }`, unless twice does no harm.',
+  ],
+  MANY_AT_ONCE: [
+    'warning',
+    'Very many steps may run at the same time.',
+    'Say a smaller maxParallel, here or in a block around it.',
+  ],
+  SOURCE_DISPOSED_EARLY: [
+    'warning',
+    'A source is moved or deleted before another step has copied it.',
+    'Put `then` on the last step that copies it.',
+  ],
+  WAIT_WITHOUT_DEADLINE: ['warning', 'A wait for a condition does not say when it gives up.', 'Say `deadline:`.'],
+  CONSTANT_CONDITION: ['warning', 'A condition that is always the same.', 'Correct or remove it.'],
+  GROUP_WITHOUT_EFFECT: [
+    'warning',
+    'A group that changes nothing: its steps could stand in its place.',
+    'Move its steps out, or give it an `if`, `onError` or `compensate`.',
+  ],
+  NOTHING_TO_UNDO: ['warning', '`compensate` on a step that only reads.', 'Put it on the step that changes something.'],
+  TOLERATES_NOTHING: ['warning', '`tolerate` of nothing is what goes without saying.', 'Remove it, or tolerate more.'],
+  UNUSED_VAR: ['warning', 'A variable under `vars:` is never used.', 'Remove it.'],
   UNUSED_ALIAS: ['warning', 'An alias under `endpoints:` is never used.', 'Remove it.'],
   GLOB_MATCHES_EVERYTHING: ['warning', 'The glob matches every file of the endpoint.', 'Name a folder or a suffix.'],
   SENT_AGAIN_EVERY_RUN: [

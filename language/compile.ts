@@ -1,9 +1,10 @@
 import type { ActionManifest } from '../schema/actions.ts';
 import type { ErrorKind } from '../schema/errors.ts';
 import { languageVersion, pipelineDefaults, type RetrySettings, type TimeoutSettings } from '../schema/pipeline.ts';
-import type { InputDeclaration, Json, Plan, RetryPolicy, TimeoutPolicy } from '../schema/plan.ts';
+import type { Json, Plan, RetryPolicy, TimeoutPolicy } from '../schema/plan.ts';
 import { parseDurationMs } from '../schema/quantities.ts';
 import { contentHash } from './contentHash.ts';
+import type { Located } from './source.ts';
 
 /** How a step is tried again: the action's policy, then what the pipeline says for all its steps, then what the step says. */
 export function compileRetry(action: ActionManifest, ...settings: Array<RetrySettings | undefined>): RetryPolicy {
@@ -30,6 +31,27 @@ export function compileTimeout(action: ActionManifest, ...settings: Array<Timeou
   return policy;
 }
 
+/** Settings whose form the schema has checked; when they were wrong they are left out, and the plan is thrown away anyway. */
+export function settingsOf<Settings extends RetrySettings | TimeoutSettings>(
+  owner: Located | undefined,
+  key: 'retry' | 'timeout',
+): Settings | undefined {
+  const value = owner?.entries?.get(key)?.value.value;
+  return isSettings(value) ? (value as Settings) : undefined;
+}
+
+/** Compiling reads texts and numbers only: a mapping or list in the wrong place has been reported, and is left out. */
+function isSettings(value: Json | undefined): value is { [key: string]: Json } {
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) return false;
+  return Object.entries(value).every(([name, item]) =>
+    name === 'notOn'
+      ? Array.isArray(item)
+      : name === 'attempts' || name === 'factor'
+        ? typeof item === 'number'
+        : typeof item === 'string',
+  );
+}
+
 /** What a checked file says besides its blocks. */
 export interface PipelineHeader {
   pipeline: string;
@@ -39,11 +61,11 @@ export interface PipelineHeader {
   session?: { application?: number; as?: string };
 }
 
+/** The parts of a plan that the checker compiles while it checks. */
+export type PlanParts = Pick<Plan, 'inputs' | 'vars' | 'concurrency' | 'steps' | 'onError' | 'finally' | 'outputs'>;
+
 /** The plan of a checked pipeline. */
-export function compilePlan(
-  header: PipelineHeader,
-  parts: Pick<Plan, 'steps' | 'onError' | 'finally' | 'outputs'> & { inputs: Record<string, InputDeclaration> },
-): Plan {
+export function compilePlan(header: PipelineHeader, parts: PlanParts): Plan {
   return {
     language: languageVersion,
     pipeline: header.pipeline,
@@ -55,6 +77,8 @@ export function compilePlan(
       application: header.session?.application ?? pipelineDefaults.application,
       as: header.session?.as ?? null,
     },
+    vars: parts.vars,
+    concurrency: parts.concurrency,
     steps: parts.steps,
     onError: parts.onError,
     finally: parts.finally,

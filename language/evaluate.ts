@@ -1,15 +1,16 @@
 import { WaybillError } from '../schema/errors.ts';
 import type { Json } from '../schema/plan.ts';
 import {
+  asFirstCall,
   baseEnvironment,
   describeCelError,
   expressionLimits,
-  meter,
   parseExpression,
   type Reference,
   referencesOf,
 } from './cel.ts';
 import { maxTextCharacters } from './celFunctions.ts';
+import { meter } from './meter.ts';
 import { hasExpression, parseTemplate } from './template.ts';
 
 /** What expressions see: `inputs`, `run`, `steps`, `error`, and the variables of loops. Values are plain JSON. */
@@ -48,8 +49,8 @@ export function compileExpression(cel: string): (scope: Scope) => Json {
     throw new WaybillError('invalid', `the expression ${quote(cel)}: ${parsed.problems[0]!.message}`);
   const references = referencesOf(parsed.run.ast);
   const run = meter(parsed.run);
-  const alone =
-    references.length === 1 && references[0]!.end - references[0]!.start === cel.trim().length ? references[0]! : null;
+  const isAlone = references.length === 1 && references[0]!.end - references[0]!.start === cel.trim().length;
+  const alone = asFirstCall(parsed.run.ast) ?? (isAlone && !references[0]!.dynamic ? references[0]! : null);
   const evaluateOnce = (scope: Scope): Json => {
     if (alone && isOfStepWithoutOutput(alone, scope)) return null;
     try {
@@ -96,12 +97,11 @@ function asText(value: Json, cel: string): string {
 }
 
 /**
- * `steps.each.failed.count` alone, of a step that was skipped or never reached, is null: an `onError` block tells what
+ * `steps.each.failed.count` or `steps.each.failed.first(3)` alone, of a step that was skipped or never reached, is null: an `onError` block tells what
  * it knows instead of failing for what it does not. In a longer expression it is a mistake; `has(steps.each.failed)` asks.
  */
-function isOfStepWithoutOutput(reference: Reference, scope: Scope): boolean {
-  const [root, id] = reference.segments;
-  if (root!.name !== 'steps' || id === undefined || reference.dynamic) return false;
+function isOfStepWithoutOutput({ segments: [root, id] }: Pick<Reference, 'segments'>, scope: Scope): boolean {
+  if (root!.name !== 'steps' || id === undefined) return false;
   const steps = (scope.steps ?? {}) as Record<string, unknown>;
   return !Object.hasOwn(steps, id.name) || steps[id.name] === null || steps[id.name] === undefined;
 }

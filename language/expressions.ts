@@ -1,15 +1,26 @@
-import type { Environment, ParseResult } from '@marcbachmann/cel-js';
+import type { ParseResult } from '@marcbachmann/cel-js';
 import {
   baseEnvironment,
   describeCelError,
   type ExpressionProblem,
+  type FirstCall,
+  firstCallsOf,
   parseExpression,
   type Reference,
   referencesOf,
 } from './cel.ts';
 import type { DiagnosticCode } from './codes.ts';
 import { nearest } from './nearest.ts';
-import { type ExpressionScope, fileSetType, type ScopeFields, type ScopeType } from './scope.ts';
+import {
+  type ExpressionScope,
+  fileSetType,
+  headField,
+  isFields,
+  rowsOf,
+  type ScopeFields,
+  type ScopeType,
+} from './scope.ts';
+import { type TypedEnvironment, typedEnvironment } from './typedEnvironment.ts';
 
 /** What an expression gives, in the words of JSON. `any` is known only when it runs. */
 export type ValueType = 'text' | 'integer' | 'number' | 'bool' | 'list' | 'mapping' | 'null' | 'file set' | 'any';
@@ -29,6 +40,8 @@ export interface CheckedExpression {
   /** For a list: the type of its elements, as a scope type. */
   elements: ScopeType;
   references: Reference[];
+  /** The calls of `first(n)` on rows that are kept elsewhere: a file set, the failed items of a loop. */
+  firstCalls: FirstCall[];
   mistakes: ExpressionMistake[];
 }
 
@@ -38,6 +51,7 @@ export function checkExpression(cel: string, scope: ExpressionScope): CheckedExp
     type: 'any',
     elements: 'dyn',
     references,
+    firstCalls: [],
     mistakes,
   });
   const parsed = parseExpression(baseEnvironment, cel);
@@ -48,6 +62,9 @@ export function checkExpression(cel: string, scope: ExpressionScope): CheckedExp
     ...references.flatMap((reference) => checkReference(reference, scope)),
   ];
   if (mistakes.length > 0) return failed(mistakes, references);
+  const firstCalls = firstCallsOf(parsed.run.ast).filter(
+    ({ segments }) => rowsOf(typeOf({ segments }, scope.roots)) !== undefined,
+  );
 
   const alone =
     references.length === 1 &&
@@ -55,9 +72,9 @@ export function checkExpression(cel: string, scope: ExpressionScope): CheckedExp
     references[0]!.end === cel.trim().length &&
     cel === cel.trim();
   if (alone && !references[0]!.dynamic && typeOf(references[0]!, scope.roots) === fileSetType) {
-    return { type: 'file set', elements: 'dyn', references, mistakes: [] };
+    return { type: 'file set', elements: 'dyn', references, firstCalls, mistakes: [] };
   }
-  return { references, ...checkTypes(cel, references, scope.roots) };
+  return { references, firstCalls, ...checkTypes(cel, references, firstCalls.length > 0, scope.roots) };
 }
 
 /** The words for a type in messages. */
@@ -79,15 +96,16 @@ export function typeWords(type: ValueType): string {
 function checkTypes(
   cel: string,
   references: readonly Reference[],
+  usesRows: boolean,
   roots: ScopeFields,
-): Omit<CheckedExpression, 'references'> {
-  const environment = typedEnvironment(references, roots);
+): Omit<CheckedExpression, 'references' | 'firstCalls'> {
+  const { environment, named } = typedEnvironment(variablesOf(references, roots), usesRows);
   const parsed = parseExpression(environment, cel);
   if (parsed.run === null) return { type: 'any', elements: 'dyn', mistakes: parsed.problems.map(asMistake) };
   const result = check(parsed.run);
   if (!result.valid)
     return { type: 'any', elements: 'dyn', mistakes: [asMistake(describeCelError(result.error, cel, 'type'))] };
-  return { ...valueType(result.type ?? 'dyn'), mistakes: [] };
+  return { ...valueType(result.type ?? 'dyn', named), mistakes: [] };
 }
 
 function check(run: ParseResult): { valid: boolean; type?: string; error?: unknown } {
@@ -98,38 +116,21 @@ function check(run: ParseResult): { valid: boolean; type?: string; error?: unkno
   }
 }
 
-/**
- * An environment that knows just what the expression names: pipelines have many steps, an expression names few of them.
- * Types are registered for fields, so that a field of a wrong name or type is found where it stands.
- */
-function typedEnvironment(references: readonly Reference[], roots: ScopeFields): Environment {
+/** What an expression names, and nothing else: pipelines have many steps, an expression names few of them. */
+function variablesOf(references: readonly Reference[], roots: ScopeFields): Map<string, ScopeType> {
   const variables = new Map<string, ScopeType>();
   for (const { segments } of references) {
     const root = segments[0]!.name;
     const type = roots[root]!;
-    if (root !== 'steps' || typeof type === 'string' || segments.length < 2) {
+    if (root !== 'steps' || !isFields(type) || segments.length < 2) {
       variables.set(root, type);
       continue;
     }
     const id = segments[1]!.name;
     variables.set(root, { ...(variables.get(root) as ScopeFields | undefined), [id]: type[id]! });
   }
-  const key = JSON.stringify([...variables]);
-  const known = environments.get(key);
-  if (known) return known;
-  const environment = baseEnvironment.clone();
-  for (const [name, type] of variables) {
-    if (typeof type === 'string') environment.registerVariable(name, type);
-    else environment.registerVariable({ name, schema: type as never });
-  }
-  if (environments.size >= maxEnvironments) environments.clear();
-  environments.set(key, environment);
-  return environment;
+  return variables;
 }
-
-/** A memo: an environment never changes once it is made, and a file has many expressions over the same names. */
-const environments = new Map<string, Environment>();
-const maxEnvironments = 200;
 
 function checkReference(reference: Reference, scope: ExpressionScope): ExpressionMistake[] {
   const root = reference.segments[0]!;
@@ -142,8 +143,11 @@ function checkReference(reference: Reference, scope: ExpressionScope): Expressio
     { code, message, start: at.start, end: at.end, ...(suggestion === undefined ? {} : { suggestion }) },
   ];
   if (!Object.hasOwn(scope.roots, root.name)) {
-    if (root.name === 'error') return mistake('UNKNOWN_REFERENCE', '`error` is known in onError blocks only', root);
-    if (['vars', 'trigger', 'secrets', 'env'].includes(root.name)) {
+    if (root.name === 'error')
+      return mistake('UNKNOWN_REFERENCE', '`error` is known in onError and compensate lists only', root);
+    if (root.name === 'vars')
+      return mistake('UNKNOWN_REFERENCE', '`vars` cannot be named here: a variable sees `inputs` and `run` only', root);
+    if (['trigger', 'secrets', 'env'].includes(root.name)) {
       const why =
         root.name === 'secrets' || root.name === 'env'
           ? 'secrets and the environment cannot be named in an expression'
@@ -166,12 +170,20 @@ function checkReference(reference: Reference, scope: ExpressionScope): Expressio
   let type: ScopeType = scope.roots[root.name]!;
   for (const [index, segment] of reference.segments.entries()) {
     if (index === 0) continue;
-    if (typeof type === 'string') return [];
+    if (!isFields(type)) return [];
+    const owner = reference.segments
+      .slice(0, index)
+      .map((part) => part.name)
+      .join('.');
+    const isHead = segment.name === headField && rowsOf(type) !== undefined;
+    if (isHead)
+      return mistake(
+        'UNKNOWN_REFERENCE',
+        `the rows of \`${owner}\` are read with first(n)`,
+        segment,
+        `write ${owner}.first(10)`,
+      );
     if (!Object.hasOwn(type, segment.name)) {
-      const owner = reference.segments
-        .slice(0, index)
-        .map((part) => part.name)
-        .join('.');
       const isStep = root.name === 'steps' && index === 1;
       if (isStep && scope.allSteps.has(segment.name)) {
         return mistake(
@@ -180,7 +192,7 @@ function checkReference(reference: Reference, scope: ExpressionScope): Expressio
           segment,
         );
       }
-      const fields = Object.keys(type);
+      const fields = Object.keys(type).filter((field) => field !== headField);
       const known = isStep ? 'there is no step' : `\`${owner}\` has no field`;
       const list = !isStep && fields.length > 0 && fields.length <= 8 ? `; it has ${fields.join(', ')}` : '';
       return mistake(
@@ -195,16 +207,16 @@ function checkReference(reference: Reference, scope: ExpressionScope): Expressio
   return [];
 }
 
-function typeOf(reference: Reference, roots: ScopeFields): ScopeType | undefined {
+export function typeOf({ segments }: Pick<Reference, 'segments'>, roots: ScopeFields): ScopeType | undefined {
   let type: ScopeType | undefined = roots;
-  for (const { name } of reference.segments) {
-    if (typeof type !== 'object' || !Object.hasOwn(type, name)) return undefined;
+  for (const { name } of segments) {
+    if (!isFields(type) || !Object.hasOwn(type, name)) return undefined;
     type = type[name];
   }
   return type;
 }
 
-function valueType(cel: string): { type: ValueType; elements: ScopeType } {
+function valueType(cel: string, named: TypedEnvironment['named']): { type: ValueType; elements: ScopeType } {
   const primitives: Record<string, ValueType> = {
     string: 'text',
     int: 'integer',
@@ -217,14 +229,21 @@ function valueType(cel: string): { type: ValueType; elements: ScopeType } {
   };
   const primitive = primitives[cel.replace(/^dyn<(.*)>$/, '$1')];
   if (primitive) return { type: primitive, elements: 'dyn' };
-  if (cel.startsWith('list')) {
-    const inner = /^list<(string|int|double|bool)>$/.exec(cel)?.[1];
-    return { type: 'list', elements: (inner as ScopeType | undefined) ?? 'dyn' };
-  }
-  // A schema of ours is registered as `$inputs`, `$steps.list.files`: seen from outside it is a mapping.
+  const element = /^list<(.+)>$/.exec(cel)?.[1];
+  if (element !== undefined) return { type: 'list', elements: elementType(element, named) };
+  if (cel.startsWith('list')) return { type: 'list', elements: 'dyn' };
+  // A type of ours is registered as `$inputs`, `$steps.list.files`: seen from outside it is a mapping.
   if (cel.startsWith('map') || cel.startsWith('$')) return { type: 'mapping', elements: 'dyn' };
   return { type: 'any', elements: 'dyn' };
 }
+
+function elementType(cel: string, named: TypedEnvironment['named']): ScopeType {
+  const inner = /^list<(.+)>$/.exec(cel)?.[1];
+  if (inner !== undefined) return [elementType(inner, named)];
+  return named.get(cel) ?? primitiveTypes.find((primitive) => primitive === cel) ?? 'dyn';
+}
+
+const primitiveTypes = ['string', 'int', 'double', 'bool', 'list', 'map'] as const;
 
 function asMistake(problem: ExpressionProblem): ExpressionMistake {
   const code = { syntax: 'INVALID_EXPRESSION', function: 'UNKNOWN_FUNCTION', type: 'TYPE_MISMATCH' } as const;

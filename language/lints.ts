@@ -1,8 +1,8 @@
-import type { Json } from '../schema/plan.ts';
+import type { ActionBlock, Json } from '../schema/plan.ts';
 import { baseEnvironment, parseExpression, referencesOf } from './cel.ts';
-import type { Report } from './report.ts';
+import type { Report, SourceRange } from './report.ts';
 import type { Located } from './source.ts';
-import { parseTemplate } from './template.ts';
+import { hasExpression, parseTemplate } from './template.ts';
 
 /** What a transfer says that is well-formed and still not meant. `compiled` is the checked form of `input`. */
 export function lintTransfer(input: Located, compiled: Record<string, Json>, report: Report): void {
@@ -48,4 +48,59 @@ function namesRun(template: string): boolean {
       ({ segments }) => segments[0]!.name === 'run' && segments[1]?.name !== 'pipeline',
     );
   });
+}
+
+/** A transfer of the pipeline's steps, as `lintSources` compares them. */
+export interface CopiedSource {
+  path: string;
+  id: string | null;
+  /** The location as text, and the loop whose variables may stand in it. */
+  from: string;
+  /** Where it says what becomes of the source. */
+  disposal: SourceRange | null;
+}
+
+/** Keeps what a transfer copies; what runs only after a failure is no second target. */
+export function noteSource(
+  { path, id, with: input }: Pick<ActionBlock, 'path' | 'id' | 'with'>,
+  block: Located,
+  scope: { handler?: string; loop?: string },
+  context: { copiedSources: CopiedSource[] },
+): void {
+  const from = asLocation(input.from);
+  if (!from || input.to === undefined || scope.handler !== undefined) return;
+  const text = JSON.stringify(input.from);
+  const loop = hasExpression(text) ? (scope.loop ?? '') : '';
+  const disposal = block.entries?.get('with')?.value.entries?.get('then')?.key ?? null;
+  context.copiedSources.push({ path, id, from: `${loop} ${text}`, disposal });
+}
+
+/** Two steps that copy the same source: the one that disposes of it must be the last. */
+export function lintSources(sources: readonly CopiedSource[], report: Report): void {
+  for (const [index, first] of sources.entries()) {
+    for (const second of sources.slice(index + 1)) {
+      if (first.from !== second.from) continue;
+      const order = orderOf(first.path, second.path);
+      const early = first.disposal ? [first, second] : order === 'parallel' && second.disposal ? [second, first] : null;
+      if (early === null || order === 'exclusive') continue;
+      report.add(
+        'SOURCE_DISPOSED_EARLY',
+        early[0]!.disposal!,
+        `the source is gone before the step \`${early[1]!.id ?? early[1]!.path}\` has surely copied it`,
+        'put `then` on the last step that copies it',
+      );
+    }
+  }
+}
+
+/** How two blocks follow each other, from where they stand: what their first different part is. */
+function orderOf(first: string, second: string): 'sequence' | 'parallel' | 'exclusive' {
+  const others = second.split('.');
+  for (const [index, part] of first.split('.').entries()) {
+    const other = others[index]!;
+    if (part === other) continue;
+    if (part.split('[')[0] !== other.split('[')[0]) return 'exclusive';
+    return part.startsWith('parallel[') ? 'parallel' : 'sequence';
+  }
+  return 'sequence';
 }

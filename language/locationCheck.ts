@@ -18,17 +18,23 @@ export interface LocationContext {
   usedAliases: Set<string>;
 }
 
+/** One file, a glob too, a file or folder to deliver to, or whatever is at a path. */
+export type LocationKind = 'file' | 'files' | 'target' | 'place';
+
 /**
  * Checks a location and gives it as `{ endpoint, path | glob }`: which of the two it is is settled here, from what is
  * written, so that the name of a file that is filled in later cannot turn a path into a glob.
  */
-export function checkLocation(location: Located, accepts: 'file' | 'files' | 'target', context: LocationContext): Json {
+export function checkLocation(location: Located, accepts: LocationKind, context: LocationContext): Json {
   const parts = typeof location.value === 'string' ? fromText(location, context) : fromMapping(location, context);
   if (!parts) return location.value;
   const { alias, kind, place } = parts;
   checkAlias(alias.name, alias.range, context);
   if (kind === 'glob' && accepts !== 'files') {
-    const message = accepts === 'target' ? 'a target cannot be a glob' : 'this takes one file, not a glob';
+    const message =
+      accepts === 'target'
+        ? 'a target cannot be a glob'
+        : `this takes one ${accepts === 'place' ? 'path' : 'file'}, not a glob`;
     context.report.add(
       'GLOB_NOT_ALLOWED',
       place.range,
@@ -113,6 +119,16 @@ function fromMapping(location: Located, context: LocationContext): LocationParts
   };
 }
 
+/** An alias that stands alone: of an endpoint that does not move files. Gives it as it is written. */
+export function checkEndpointAlias(alias: Located, context: LocationContext): Json {
+  const name = alias.value;
+  if (typeof name !== 'string') return name;
+  if (hasExpression(name))
+    context.report.add('EXPRESSION_NOT_ALLOWED', alias.range, 'the alias of an endpoint must be written out');
+  else checkAlias(name, alias.range, context);
+  return name;
+}
+
 function checkAlias(name: string, range: SourceRange, context: LocationContext): void {
   if (Object.hasOwn(context.aliases, name)) {
     context.usedAliases.add(name);
@@ -131,18 +147,14 @@ function checkAlias(name: string, range: SourceRange, context: LocationContext):
 }
 
 /** Normalises what is written out; a place with expressions is looked at as if each were a name, and kept as written. */
-function checkPlace(
-  place: Place,
-  kind: 'path' | 'glob',
-  accepts: 'file' | 'files' | 'target',
-  { report }: LocationContext,
-): string {
+function checkPlace(place: Place, kind: 'path' | 'glob', accepts: LocationKind, { report }: LocationContext): string {
   const sample = withoutExpressions(place.source);
   const isFixed = sample === place.source;
   try {
     const normal = kind === 'glob' ? normaliseGlob(sample) : normalisePath(sample);
-    if (kind === 'path' && accepts !== 'target' && normal.endsWith('/')) {
-      report.add('INVALID_LOCATION', place.range, 'this names a folder; name a file, or a glob such as /out/*');
+    if (kind === 'path' && (accepts === 'file' || accepts === 'files') && normal.endsWith('/')) {
+      const orGlob = accepts === 'files' ? ', or a glob such as /out/*' : '';
+      report.add('INVALID_LOCATION', place.range, `this names a folder; name a file${orGlob}`);
     }
     if (kind === 'glob' && isFixed && /^\/(\*+\/)*\*+$/.test(normal)) {
       report.add(

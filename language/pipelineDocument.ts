@@ -1,14 +1,19 @@
-import { pipelineLimits, type RetrySettings, type TimeoutSettings, unavailableKeys } from '../schema/pipeline.ts';
+import { type RetrySettings, type TimeoutSettings, unavailableKeys } from '../schema/pipeline.ts';
 import type { InputDeclaration, Json, Plan } from '../schema/plan.ts';
-import { asExpressionScope, checkBlocks, levelSchemas, type PipelineContext, settingsOf } from './blocks.ts';
+import { asExpressionScope, type BlockScope, type PipelineContext } from './blocks/context.ts';
+import { checkBlocks, levelSchemas } from './blocks.ts';
 import { checkBare } from './checking.ts';
-import { compilePlan, type PipelineHeader } from './compile.ts';
+import { compilePlan, type PipelineHeader, type PlanParts, settingsOf } from './compile.ts';
+import { errorKindsOf } from './errorKinds.ts';
 import { inputMistake } from './inputs.ts';
+import { lintSources } from './lints.ts';
 import { checkIdentifier, checkResourceName, isResourceName } from './names.ts';
+import { checkConcurrency, checkVars, lintVars } from './pipelineHeader.ts';
 import type { Report } from './report.ts';
 import { checkSchema } from './schemaCheck.ts';
 import { errorType, finishedRunType, inputType, runType, type ScopeFields } from './scope.ts';
 import type { Located } from './source.ts';
+import { applyHeads, collectSteps } from './steps.ts';
 
 export interface PipelineCheckOptions {
   /** Names of all endpoints that can be used, or undefined when that is not known. */
@@ -18,7 +23,10 @@ export interface PipelineCheckOptions {
 /** Checks a pipeline document. Gives its plan, or null when it has errors. */
 export function checkPipeline(root: Located, report: Report, options: PipelineCheckOptions): Plan | null {
   const errorsBefore = report.errors;
-  checkSchema(root, levelSchemas.pipeline, report, { unavailable: unavailableKeys.pipeline! });
+  checkSchema(root, levelSchemas.pipeline, report, {
+    unavailable: unavailableKeys.pipeline!,
+    explainUnknownKey: (key, pointer) => (pointer === '' ? foreignKey(key) : undefined),
+  });
   const name = root.entries?.get('pipeline')?.value;
   if (name) checkResourceName(name.value, name.range, report);
 
@@ -32,43 +40,83 @@ export function checkPipeline(root: Located, report: Report, options: PipelineCh
     aliases,
     usedAliases: new Set(),
     allSteps,
+    uses: { vars: new Set(), heads: new Map() },
+    copiedSources: [],
     defaults: {
       retry: settingsOf<RetrySettings>(root.entries?.get('defaults')?.value, 'retry'),
       timeout: settingsOf<TimeoutSettings>(root.entries?.get('defaults')?.value, 'timeout'),
     },
+    checkBlocks,
   };
+  const parts = checkParts(root, inputs, context);
+  lintSources(context.copiedSources, report);
+  if (report.errors > errorsBefore) return null;
+  lintAliases(root, context);
+  lintVars(root.entries?.get('vars')?.value, context.uses.vars, report);
+  for (const blocks of [parts.steps, parts.onError, parts.finally]) applyHeads(blocks, context.uses.heads);
+  return compilePlan(root.value as unknown as PipelineHeader, parts);
+}
+
+/** Keys that other languages of this kind have. */
+function foreignKey(key: string): { code: 'UNKNOWN_KEY' | 'NOT_AVAILABLE'; message: string } | undefined {
+  if (['on', 'true', 'schedule', 'trigger'].includes(key))
+    return {
+      code: 'NOT_AVAILABLE',
+      message: `"${key}": what starts a pipeline will be called \`triggers\`, which is not available in this version of Waybill`,
+    };
+  if (['jobs', 'stages', 'tasks'].includes(key))
+    return { code: 'UNKNOWN_KEY', message: `unknown key "${key}": what a pipeline does stands in \`steps\`` };
+  if (['env', 'variables'].includes(key))
+    return {
+      code: 'UNKNOWN_KEY',
+      message: `unknown key "${key}": constants stand in \`vars\`, what a run is given in \`inputs\``,
+    };
+  return undefined;
+}
+
+function checkParts(root: Located, inputs: Plan['inputs'], context: PipelineContext): PlanParts {
+  const { report } = context;
+  const part = (key: string) => root.entries?.get(key)?.value;
   const inputFields: ScopeFields = Object.fromEntries(
     Object.entries(inputs).map(([input, { type }]) => [input, inputType(type)]),
   );
-  const parts = checkParts(root, { inputs: inputFields }, context);
-  if (report.errors > errorsBefore) return null;
-  lintAliases(root, context);
-  return compilePlan(root.value as unknown as PipelineHeader, { ...parts, inputs });
-}
-
-function checkParts(
-  root: Located,
-  roots: ScopeFields,
-  context: PipelineContext,
-): Pick<Plan, 'steps' | 'onError' | 'finally' | 'outputs'> {
-  const entries = root.entries;
-  const during = { ...roots, run: runType };
-  const after = { ...roots, run: finishedRunType };
-  const main = checkBlocks(entries?.get('steps')?.value, 'steps', { roots: during, steps: {} }, context);
-  const failed = checkBlocks(
-    entries?.get('onError')?.value,
-    'onError',
-    { roots: { ...during, error: errorType }, steps: main.steps },
-    context,
-  );
-  const last = checkBlocks(entries?.get('finally')?.value, 'finally', { roots: after, steps: main.steps }, context);
-  const scope = asExpressionScope({ roots: during, steps: main.steps }, context);
+  const given: ScopeFields = { inputs: inputFields, run: runType };
+  const { vars, types } = checkVars(part('vars'), { roots: given, allSteps: new Set(), uses: context.uses }, report);
+  const during: ScopeFields = { ...given, vars: types };
+  const atStart = { roots: during, allSteps: new Set<string>(), uses: context.uses };
+  const concurrency = checkConcurrency(part('concurrency'), atStart, report);
+  const main = checkBlocks(part('steps'), 'steps', { roots: during, steps: {}, width: 1 }, context);
+  const onError: BlockScope = {
+    roots: { ...during, error: errorType },
+    steps: main.steps,
+    width: 1,
+    handler: 'onError',
+    isEntry: true,
+    errorKinds: errorKindsOf(part('steps')?.items ?? []),
+  };
+  const failed = checkBlocks(part('onError'), 'onError', onError, context);
+  const atEnd: BlockScope = {
+    roots: { ...during, run: finishedRunType },
+    steps: main.steps,
+    width: 1,
+    handler: 'finally',
+  };
+  const last = checkBlocks(part('finally'), 'finally', atEnd, context);
+  const scope = asExpressionScope({ roots: during, steps: main.steps, width: 1 }, context);
   const outputs: Array<[string, string]> = [];
-  for (const [name, { key, value }] of entries?.get('outputs')?.value.entries ?? []) {
-    checkIdentifier(name, key, context.report);
-    if (typeof value.value === 'string') outputs.push([name, checkBare(value, scope, context.report).cel]);
+  for (const [name, { key, value }] of part('outputs')?.entries ?? []) {
+    checkIdentifier(name, key, report);
+    if (typeof value.value === 'string') outputs.push([name, checkBare(value, scope, report).cel]);
   }
-  return { steps: main.blocks, onError: failed.blocks, finally: last.blocks, outputs: Object.fromEntries(outputs) };
+  return {
+    inputs,
+    vars,
+    concurrency,
+    steps: main.blocks,
+    onError: failed.blocks,
+    finally: last.blocks,
+    outputs: Object.fromEntries(outputs),
+  };
 }
 
 function checkInputs(inputs: Located | undefined, report: Report): Record<string, InputDeclaration> {
@@ -136,29 +184,4 @@ function lintAliases(root: Located, context: PipelineContext): void {
     if (!context.usedAliases.has(alias))
       context.report.add('UNUSED_ALIAS', key, `the endpoint alias "${alias}" is never used`);
   }
-}
-
-/** The ids of all steps, wherever they stand; reports ids that are used twice. Null, with a report, when there are too many. */
-function collectSteps(root: Located, report: Report): ReadonlySet<string> | null {
-  const ids = new Set<string>();
-  let count = 0;
-  const visit = (list: Located | undefined, depth: number): void => {
-    for (const block of list?.items ?? []) {
-      if (++count === pipelineLimits.steps + 1)
-        report.add('FILE_TOO_LARGE', block.range, `a pipeline has at most ${pipelineLimits.steps} steps`);
-      if (depth > pipelineLimits.blockDepth) {
-        report.add('TOO_DEEP', block.range, `blocks are nested more than ${pipelineLimits.blockDepth} deep`);
-        continue;
-      }
-      const id = block.entries?.get('id')?.value;
-      if (typeof id?.value === 'string') {
-        if (ids.has(id.value))
-          report.add('DUPLICATE_NAME', id.range, `two steps have the id "${id.value.slice(0, 100)}"`);
-        ids.add(id.value);
-      }
-      for (const key of ['steps', 'else', 'onError']) visit(block.entries?.get(key)?.value, depth + 1);
-    }
-  };
-  for (const key of ['steps', 'onError', 'finally']) visit(root.entries?.get(key)?.value, 1);
-  return count > pipelineLimits.steps ? null : ids;
 }

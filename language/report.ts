@@ -13,6 +13,8 @@ export interface Report {
   readonly errors: number;
   /** Expressions that may still be checked: each costs a fraction of a millisecond, and a file may not take long. */
   expressionsLeft: number;
+  /** The line of an offset, from 1. */
+  lineOf(offset: number): number;
   /** Nothing more is said about that part: a mistake in it has been reported, and what was read instead is a guess. */
   hide(range: SourceRange): void;
 }
@@ -49,6 +51,7 @@ export function createReport(file: string, lines: LineCounter): Report {
     get errors() {
       return errors;
     },
+    lineOf: (offset) => position(lines, offset).line,
     hide(range) {
       hidden.push(range);
     },

@@ -1,5 +1,6 @@
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import type { TSchema } from 'typebox';
+import { durationPattern } from '../schema/quantities.ts';
 import type { DiagnosticCode } from './codes.ts';
 import { didYouMean } from './expressions.ts';
 import type { Report, SourceRange } from './report.ts';
@@ -129,6 +130,9 @@ function describe(error: ErrorObject, root: Located, options: SchemaCheckOptions
   return { code, range: value.range, message: `${name === '' ? 'the document' : name} ${message}`, suggestion };
 }
 
+/** More are no help in a message. */
+const maxKeysListed = 12;
+
 function describeUnknownKey(error: ErrorObject, value: Located, options: SchemaCheckOptions): Finding {
   const unknown = String((error.params as { additionalProperty: string }).additionalProperty);
   const range = value.entries?.get(unknown)?.key ?? value.range;
@@ -145,7 +149,7 @@ function describeUnknownKey(error: ErrorObject, value: Located, options: SchemaC
   const known = Object.keys(parent?.properties ?? {});
   const free = known.filter((candidate) => !value.entries?.has(candidate));
   const place = label(error.instancePath);
-  const list = known.length <= 8 && known.length > 0 ? `; known are ${known.join(', ')}` : '';
+  const list = known.length <= maxKeysListed && known.length > 0 ? `; known are ${known.join(', ')}` : '';
   const message = `unknown key "${clip(unknown)}"${place === '' ? '' : ` under ${place}`}${list}`;
   return { code: 'UNKNOWN_KEY', range, message, suggestion: didYouMean(unknown, free) };
 }
@@ -155,8 +159,10 @@ function words(
   params: Record<string, unknown>,
 ): { message: string; suggestion?: string | undefined } {
   switch (error.keyword) {
-    case 'type':
-      return { message: `must be ${typeWords(String(params.type))}, not ${valueWords(error.data)}` };
+    case 'type': {
+      const message = `must be ${typeWords(String(params.type))}, not ${valueWords(error.data)}`;
+      return { message, suggestion: yamlHint(String(params.type), error.data, error.parentSchema) };
+    }
     case 'const':
       return { message: `must be ${JSON.stringify(params.allowedValue)}` };
     case 'anyOf':
@@ -200,9 +206,28 @@ function unionWords(error: ErrorObject): { message: string; suggestion?: string 
         : typeWords(branch.type ?? ''),
   );
   const isMapping = valueWords(error.data) === 'a mapping';
-  return {
-    message: `must be ${[...new Set(shapes)].join(' or ')}${isMapping ? '' : `, not ${valueWords(error.data)}`}`,
-  };
+  const message = `must be ${[...new Set(shapes)].join(' or ')}${isMapping ? '' : `, not ${valueWords(error.data)}`}`;
+  const unit =
+    error.instancePath === '/wait' && typeof error.data === 'number' ? `write the unit: ${error.data}s` : undefined;
+  return { message, suggestion: unit };
+}
+
+/** What YAML 1.2 reads otherwise than one may expect, from YAML 1.1 or at all. */
+function yamlHint(wanted: string, given: unknown, schema: { pattern?: string } | undefined): string | undefined {
+  if (wanted === 'string' && typeof given === 'number' && schema?.pattern === durationPattern)
+    return `write the unit: ${given}s`;
+  if (wanted === 'string' && typeof given === 'number' && schema?.pattern?.endsWith('%$')) return `write ${given}%`;
+  if (wanted === 'string' && (typeof given === 'number' || typeof given === 'boolean'))
+    return schema?.pattern === undefined ? 'put it in quotes' : undefined;
+  if (typeof given !== 'string') return undefined;
+  if (wanted === 'boolean') {
+    if (/^(yes|on|y)$/i.test(given)) return `YAML 1.2 reads ${given} as a text: write true`;
+    if (/^(no|off|n)$/i.test(given)) return `YAML 1.2 reads ${given} as a text: write false`;
+    return /^(true|false)$/.test(given) ? 'write it without quotes' : undefined;
+  }
+  if (wanted !== 'integer' && wanted !== 'number') return undefined;
+  if (/^[0-9]+(_[0-9]+)+$/.test(given)) return `write it without underscores: ${given.replaceAll('_', '')}`;
+  return /^-?[0-9]+$/.test(given) ? 'write it without quotes' : undefined;
 }
 
 /** Patterns that people meet often, in words. */
@@ -212,7 +237,7 @@ function patternWords(pattern: string): string {
     return 'must have 3 to 63 lower-case letters, digits and hyphens, and begin with a letter';
   if (pattern.startsWith('^[a-z][A-Za-z0-9_]'))
     return 'must begin with a lower-case letter and hold only letters, digits and _ (a hyphen is a minus in an expression)';
-  if (pattern.endsWith('%$')) return 'must be a percentage such as 20%';
+  if (pattern.endsWith('%$')) return 'must be a percentage such as 20%, 100% at most';
   if (pattern.includes('(\\.[a-z][a-z0-9-]*)+$'))
     return 'must be an event name such as orders.received: lower-case words joined by dots';
   if (pattern.startsWith('^[A-Za-z_][A-Za-z0-9_-]'))

@@ -6,7 +6,7 @@ import type { Json } from '../schema/plan.ts';
 import { checkFilter, checkTemplate } from './checking.ts';
 import { typeWords, type ValueType } from './expressions.ts';
 import { normaliseGlob } from './location.ts';
-import { checkLocation, type LocationContext } from './locationCheck.ts';
+import { checkEndpointAlias, checkLocation, type LocationContext, type LocationKind } from './locationCheck.ts';
 import type { Report } from './report.ts';
 import { checkSchema, pointerTo } from './schemaCheck.ts';
 import type { ExpressionScope } from './scope.ts';
@@ -27,14 +27,27 @@ interface InputSchema {
   properties?: Record<string, InputSchema>;
   items?: InputSchema;
   'x-expression'?: unknown;
-  'x-location'?: 'file' | 'files' | 'target';
+  'x-endpoint'?: boolean;
+  'x-location'?: LocationKind;
+  'x-one-of'?: readonly string[];
   'x-path'?: 'path' | 'glob';
 }
 
 /** Checks the `with` of a step against its action, with the types of the expressions in it. Gives its form for the plan. */
 export function checkStepInput(input: Located, action: ActionManifest, context: InputContext): Record<string, Json> {
   checkSchema(input, action.input, context.report, { expressions: expressionPointers(input) });
+  checkOneOf(input, (action.input as InputSchema)['x-one-of'] ?? [], context.report);
   return compileValue(input, action.input as InputSchema, context) as Record<string, Json>;
+}
+
+/** Of some keys exactly one has to be there. */
+function checkOneOf(input: Located, keys: readonly string[], report: Report): void {
+  if (keys.length === 0) return;
+  const given = keys.filter((key) => input.entries?.has(key));
+  const words = keys.map((key) => `\`${key}\``);
+  if (given.length === 0) report.add('MISSING_KEY', input.range, `one of ${words.join(', ')} is missing`);
+  if (given.length > 1)
+    report.add('INVALID_VALUE', input.entries!.get(given[1]!)!.key, `give ${words.join(' or ')}, not both`);
 }
 
 function expressionPointers(input: Located): Set<string> {
@@ -49,6 +62,7 @@ function expressionPointers(input: Located): Set<string> {
 }
 
 function compileValue(value: Located, schema: InputSchema | undefined, context: InputContext): Json {
+  if (schema?.['x-endpoint']) return checkEndpointAlias(value, context);
   if (schema?.['x-location']) return checkLocation(value, schema['x-location'], context);
   if (typeof value.value === 'string') return compileText(value, schema, context);
   if (value.items) return value.items.map((item) => compileValue(item, schema?.items, context));

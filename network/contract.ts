@@ -7,7 +7,18 @@ export interface Dialler {
   connect(host: string, port: number, options: { timeoutMs: number; signal?: AbortSignal }): Promise<Socket>;
   /** An undici dispatcher behind the same guard, for webhooks and HTTP connectors. Redirects are not followed. */
   readonly http: Dispatcher;
+  /** As `http`, with trust and identity of its own for TLS; the caller closes it. Throws invalid when a text is no certificate or key. */
+  httpWith(identity: TlsIdentity): Dispatcher;
   close(): Promise<void>;
+}
+
+/** Texts in PEM format. */
+export interface TlsIdentity {
+  /** Authorities to trust, instead of the public ones. */
+  ca?: string;
+  /** What to show to a server that asks for a certificate, with its key. */
+  certificate?: string;
+  key?: string;
 }
 
 /** Which addresses may be dialled besides public unicast ones. */

@@ -1,8 +1,9 @@
 import { connect as connectTcp, type LookupFunction, type Socket } from 'node:net';
+import { createSecureContext } from 'node:tls';
 import { Agent, buildConnector } from 'undici';
 import { WaybillError } from '../schema/errors.ts';
 import { cancellation, orCancelled, throwIfCancelled } from './cancellation.ts';
-import type { Dialler, EgressPolicy } from './contract.ts';
+import type { Dialler, EgressPolicy, TlsIdentity } from './contract.ts';
 import { type CheckedAddress, checkPolicy, resolveAllowed } from './egress.ts';
 
 /** How long an HTTP connection may take to be made; a caller's own deadline comes on top. */
@@ -12,9 +13,10 @@ const httpConnectionsPerOrigin = 64;
 /** The only way out of the process: see `network/contract.ts`. Throws invalid when an `allow` range is not a CIDR. */
 export function createDialler(policy: EgressPolicy): Dialler {
   checkPolicy(policy);
-  const http = createAgent(policy);
+  const http = createAgent(policy, {});
   return {
     http,
+    httpWith: (identity) => createAgent(policy, tlsOptions(identity)),
     connect: (host, port, options) => connectChecked(policy, host, port, options),
     close: () => http.destroy(),
   };
@@ -116,7 +118,7 @@ function errorCode(error: Error): string | undefined {
  * Undici behind the same guard. The address is checked and pinned at every new connection, so a name that changes its
  * address between two requests is checked again. `undici.request` follows no redirect unless an interceptor is added.
  */
-function createAgent(policy: EgressPolicy): Agent {
+function createAgent(policy: EgressPolicy, tls: TlsOptions): Agent {
   return new Agent({
     connections: httpConnectionsPerOrigin,
     allowH2: false,
@@ -124,6 +126,7 @@ function createAgent(policy: EgressPolicy): Agent {
       resolveAllowed(options.hostname, policy).then(
         (addresses) => {
           const connector = buildConnector({
+            ...tls,
             timeout: httpConnectTimeoutMs,
             allowH2: false,
             lookup: pinned(addresses),
@@ -140,4 +143,29 @@ function createAgent(policy: EgressPolicy): Agent {
 function toPinnedHost(options: buildConnector.Options, addresses: CheckedAddress[]): buildConnector.Options {
   if (addresses.length !== 1 || options.protocol === 'https:') return options;
   return { ...options, hostname: addresses[0]!.address };
+}
+
+type TlsOptions = { ca?: string; cert?: string; key?: string };
+
+/** The words of TLS for an identity, once they are known to be readable. The parser's own message is not passed on: it may quote a key. */
+export function tlsOptions({ ca, certificate, key }: TlsIdentity): TlsOptions {
+  const options = {
+    ...(ca !== undefined && { ca }),
+    ...(certificate !== undefined && { cert: certificate }),
+    ...(key !== undefined && { key }),
+  };
+  if (ca !== undefined && !ca.includes('-----BEGIN CERTIFICATE-----'))
+    throw new WaybillError('invalid', 'the secret ca holds no certificate in PEM format', { field: 'ca' });
+  try {
+    createSecureContext(options);
+  } catch {
+    throw new WaybillError(
+      'invalid',
+      'the certificates or the key of the endpoint cannot be read, or do not belong together',
+      {
+        field: 'secrets',
+      },
+    );
+  }
+  return options;
 }

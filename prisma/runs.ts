@@ -9,20 +9,42 @@ export interface RunRow extends Record<string, unknown> {
   plan: Plan;
   versionHash: string;
   publishedBy: string;
-  sessionId: string | null;
+  createdBy: string;
   inputs: Record<string, Json>;
   createdAt: Date;
   retryDeliveries: string[];
 }
 
-/** The run with its version, locked until the transaction ends; undefined when there is none. */
+/** The run with its version, as it was started: none of this but the status changes. Undefined when there is none. */
 export async function loadRun(sql: Sql, tenantId: string, runId: string): Promise<RunRow | undefined> {
   const [row] = await sql.query<RunRow>(
-    `select r.id, r.status, r.pipeline_name as "pipelineName", v.plan, v.hash as "versionHash", v.published_by as "publishedBy", r.session_id as "sessionId",
-            r.inputs, r.created_at as "createdAt", r.retry_deliveries as "retryDeliveries"
+    `select r.id, r.status, r.pipeline_name as "pipelineName", v.plan, v.hash as "versionHash", v.published_by as "publishedBy",
+            r.created_by as "createdBy", r.inputs, r.created_at as "createdAt", r.retry_deliveries as "retryDeliveries"
        from run r join pipeline_version v on v.tenant_id = r.tenant_id and v.id = r.version_id
+      where r.tenant_id = $1::uuid and r.id = $2::uuid`,
+    [tenantId, runId],
+  );
+  return row;
+}
+
+export interface RunControl extends Record<string, unknown> {
+  status: RunStatus;
+  error: Failure | null;
+  pausedAt: Date | null;
+  pausedBy: string | null;
+  pauseReason: string | null;
+}
+
+/**
+ * What has been decided about a run since it was started, its row locked until the transaction ends. Whoever reads it has
+ * heard of it: what was pending is so no more. Undefined when there is no such run.
+ */
+export async function takeControl(sql: Sql, tenantId: string, runId: string): Promise<RunControl | undefined> {
+  const [row] = await sql.query<RunControl>(
+    `update run r set control_pending = false
       where r.tenant_id = $1::uuid and r.id = $2::uuid
-        for update of r`,
+      returning r.status, r.error, r.paused_at as "pausedAt", r.pause_reason as "pauseReason",
+        (select p.name from principal p where p.tenant_id = r.tenant_id and p.id = r.paused_by) as "pausedBy"`,
     [tenantId, runId],
   );
   return row;
@@ -40,7 +62,7 @@ export async function openRun(
        insert into session (tenant_id, principal_id, application_id, kind, expires_at)
        values ($1::uuid, $3::uuid, $4::int, 'concurrent', now() + make_interval(secs => $5::float8 / 1000))
        returning id)
-     update run set status = 'running', started_at = now(), session_id = (select id from opened)
+     update run set status = 'running', started_at = now(), waiting_for = null, session_id = (select id from opened)
       where tenant_id = $1::uuid and id = $2::uuid
       returning session_id as id`,
     [tenantId, runId, session.principalId, session.applicationId, session.lifetimeMs],
@@ -64,7 +86,8 @@ export async function closeRun(
   const { files, bytes, skipped, failed } = end.counts;
   const [row] = await sql.query<ClosedRunRow>(
     `with ended as (
-       update run set status = $3::text, error = $4::jsonb, outputs = $5::jsonb, ended_at = now(),
+       update run set status = $3::text, error = $4::jsonb, outputs = $5::jsonb, ended_at = now(), waiting_for = null,
+              paused_at = null, paused_by = null, pause_reason = null, control_pending = false,
               files = $6::int, bytes = $7::bigint, skipped = $8::int, failed = $9::int
         where tenant_id = $1::uuid and id = $2::uuid and status in ('starting', 'running')
         returning session_id, created_by, pipeline_name),
@@ -112,14 +135,24 @@ export async function planRetry(
   );
 }
 
+export interface UnfinishedRun extends Record<string, unknown> {
+  tenantId: string;
+  runId: string;
+  workflowId: string;
+  status: RunStatus;
+  /** It was asked to end, and has not ended. */
+  cancelRequested: boolean;
+  /** It was paused or resumed, and its workflow has not read it. */
+  controlPending: boolean;
+}
+
 /** Runs of all tenants that Temporal should have under way: those that have begun, and those that should have after `graceMs`. System role. */
-export async function unfinishedRuns(
-  sql: Sql,
-  graceMs: number,
-  limit: number,
-): Promise<Array<{ tenantId: string; runId: string; workflowId: string; status: RunStatus }>> {
-  return sql.query(
-    `select tenant_id as "tenantId", id as "runId", workflow_id as "workflowId", status from run
+export async function unfinishedRuns(sql: Sql, graceMs: number, limit: number): Promise<UnfinishedRun[]> {
+  return sql.query<UnfinishedRun>(
+    `select tenant_id as "tenantId", id as "runId", workflow_id as "workflowId", status,
+            cancel_requested_at < now() - make_interval(secs => $1::float8 / 1000) is true as "cancelRequested",
+            control_pending as "controlPending"
+       from run
       where status = 'running' or (status = 'starting' and created_at < now() - make_interval(secs => $1::float8 / 1000))
       order by created_at limit $2::int`,
     [graceMs, limit],

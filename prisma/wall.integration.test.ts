@@ -6,6 +6,12 @@ import { createTestDatabase, type TestDatabase, type TestTenant } from '../test/
 const rowOf: Record<string, (tenant: TestTenant) => Record<string, unknown>> = {
   principal: () => ({ id: fixed(1), kind: 'user', name: 'someone', role: 'operator' }),
   credential_index: () => ({ hash: '\\x01', kind: 'api_key', credential_id: fixed(2) }),
+  principal_grant: (tenant) => ({
+    principal_id: tenant.principalId,
+    action: 'use',
+    target: 'acme',
+    created_by: tenant.principalId,
+  }),
   api_key: (tenant) => ({
     principal_id: tenant.principalId,
     name: 'key',
@@ -75,6 +81,7 @@ const ends = { source_endpoint: 'acme', target_endpoint: 'landing' };
 const paths = { source_path: '/a', source_size: 1, target_path: '/b' };
 /** Tables whose every column that names another row must hold the tenant of that row. */
 const children = [
+  'principal_grant',
   'api_key',
   'session',
   'pipeline_version',

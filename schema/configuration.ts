@@ -52,7 +52,7 @@ export const EndpointDocument = Type.Object(
             Type.Integer({ minimum: 1, maximum: 256, description: 'Transfers at the same time.' }),
           ),
         },
-        closed,
+        { ...closed, description: 'What the endpoint bears.' },
       ),
     ),
   },

@@ -14,6 +14,10 @@ export interface Plan {
   /** alias -> endpoint name */
   endpoints: Record<string, string>;
   session: { application: number; as: string | null };
+  /** Named constants; texts in them may be templates over `inputs` and `run`, filled once when the run starts. */
+  vars: Record<string, Json>;
+  /** How many runs of one key may go on at the same time, or null: any number. */
+  concurrency: ConcurrencyPolicy | null;
   steps: Block[];
   onError: Block[];
   finally: Block[];
@@ -28,15 +32,27 @@ export interface InputDeclaration {
   required: boolean;
 }
 
-export type Block = ActionBlock | GroupBlock | ForEachBlock;
+export interface ConcurrencyPolicy {
+  /** A template over `inputs`, `vars` and `run`: runs of the tenant that fill it alike share the limit, whatever their pipeline. */
+  key: string;
+  limit: number;
+  onLimit: 'queue' | 'skip' | 'cancel-oldest';
+}
+
+export type Block = ActionBlock | GroupBlock | ForEachBlock | ParallelBlock | WaitBlock;
 
 interface BlockBase {
   /** Where the block stands in the file, stable over runs: `steps[0]`, `steps[1].steps[0]`, `finally[0]`. */
   path: string;
   id: string | null;
-  /** CEL that gives a bool, or null: always. */
+  /** CEL that gives a bool, or null: always. The `when` of a block in an `onError` list is compiled into it. */
   if: string | null;
+  /** Run when the block has failed for good; `error` is in scope. Of a loop: run for each item that failed, with the loop variable. */
   onError: Block[];
+  /** Run when the block succeeded and what it belongs to (the loop item, or else the run) fails or is cancelled later; last done, first undone. */
+  compensate: Block[];
+  /** A template, or null: the interpreter words it. */
+  summary: string | null;
 }
 
 export interface ActionBlock extends BlockBase {
@@ -47,8 +63,10 @@ export interface ActionBlock extends BlockBase {
   with: Record<string, Json>;
   retry: RetryPolicy;
   timeout: TimeoutPolicy;
-  /** A template, or null: the interpreter words it from the action. */
-  summary: string | null;
+  /** Failed files of a transfer that leave the step successful and the run `partial`. */
+  tolerate: Tolerance | null;
+  /** How many rows of its file set the answer brings along: the largest n of the expressions `.files.first(n)` of the pipeline. */
+  head: number;
 }
 
 /** `steps:` with an optional `if:` and `else:`. */
@@ -64,8 +82,45 @@ export interface ForEachBlock extends BlockBase {
   items: string;
   as: string;
   maxParallel: number;
+  /** Failed items that leave the loop successful and the run `partial`; null: none. */
+  tolerate: Tolerance | null;
+  /** Takes no further item once more have failed than are tolerated. */
+  failFast: boolean;
+  /** How many failed items its output tells: the largest n of the expressions `.failed.first(n)` of the pipeline. */
+  head: number;
   steps: Block[];
 }
+
+/** Branches that run at the same time. */
+export interface ParallelBlock extends BlockBase {
+  kind: 'parallel';
+  branches: Block[];
+  maxParallel: number;
+  /** Cancels the other branches as soon as one has failed; otherwise they go on, and the block fails at its end. */
+  failFast: boolean;
+}
+
+/** Waits for a time, or until a condition over steps that are run again and again holds. */
+export interface WaitBlock extends BlockBase {
+  kind: 'wait';
+  /** A template that gives a duration (`30s`) or a time with its zone; or null. */
+  for: string | null;
+  /** CEL: without `poll` it gives a time; with it, a bool. */
+  until: string | null;
+  poll: WaitPoll | null;
+}
+
+export interface WaitPoll {
+  /** From the end of one look to the beginning of the next. */
+  everyMs: number;
+  /** Since the wait began; then it fails with `timeout`. */
+  deadlineMs: number;
+  /** Run before each look at `until`, which sees their outputs. */
+  steps: Block[];
+}
+
+/** A number of failures, or a percentage of all. */
+export type Tolerance = { count: number } | { percent: number };
 
 export interface RetryPolicy {
   /** Milliseconds after which no further attempt starts; progress starts the count again. */
@@ -86,11 +141,13 @@ export interface TimeoutPolicy {
   totalMs: number;
 }
 
-/** A listing kept in the ledger. History holds this, never the rows. */
+/** A listing kept in the ledger. History holds this, never the rows, but for the first few that the pipeline asks for. */
 export interface FileSet {
   ref: string;
   count: number;
   bytes: number;
+  /** The first rows: what `.first(n)` reads. Absent when the pipeline asks for none. */
+  head?: FileFact[];
 }
 
 /** One row of a file set, as expressions see it. */

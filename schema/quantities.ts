@@ -3,10 +3,24 @@ const durationUnitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000
 
 export const durationPattern = '^[0-9]+(ms|s|m|h|d)$';
 
+/** `5%`, `0.5%`, up to `100%`. */
+export const percentagePattern = '^(100(\\.0{1,6})?|[0-9]{1,2}(\\.[0-9]{1,6})?)%$';
+
 /** Milliseconds of a duration text, or undefined when it is not one. */
 export function parseDurationMs(text: string): number | undefined {
   const match = /^(\d+)(ms|s|m|h|d)$/.exec(text);
   return match ? Number(match[1]) * durationUnitMs[match[2] as keyof typeof durationUnitMs] : undefined;
+}
+
+/** Milliseconds since 1970 of a time that names its zone (`2026-11-22T18:00:00+01:00`, `...Z`), or undefined when it is not one. */
+export function parseInstantMs(text: string): number | undefined {
+  const match = /^(\d{4}-\d{2}-\d{2})T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$/.exec(text);
+  if (!match) return undefined;
+  const timeMs = Date.parse(text);
+  // Date.parse takes the 31st of each month.
+  const day = Date.parse(`${match[1]}T00:00:00Z`);
+  const isDay = !Number.isNaN(day) && new Date(day).toISOString().startsWith(match[1]!);
+  return isDay && !Number.isNaN(timeMs) ? timeMs : undefined;
 }
 
 /** `1.5 GiB`, for people. */

@@ -16,6 +16,17 @@ export interface RunArguments {
   runId: string;
 }
 
+/**
+ * Signals to a run. Whoever can open Temporal's UI can send them, so they carry nothing: the run reads in the database
+ * what has been decided.
+ */
+export const runSignals = {
+  /** The run was paused or resumed: read which. */
+  control: 'control',
+  /** A run that held the concurrency key has ended: ask for admission again. */
+  admission: 'admission',
+} as const;
+
 /** The second argument of each of a run's activities: the activity itself decides how long to wait before its next attempt. */
 export interface CallTerms {
   retry: RetryPolicy;
@@ -26,6 +37,11 @@ export interface CallTerms {
 /** Workflow id of a run: it begins with the tenant, from which the payload codec will pick the key. */
 export function runWorkflowId(tenantId: string, pipeline: string, runId: string): string {
   return `${tenantId}/${pipeline}/${runId}`;
+}
+
+/** The run's row id in a workflow id, or undefined when it is no run's. */
+export function runOfWorkflow(workflowId: string): string | undefined {
+  return /^[0-9a-f-]{36}\/[a-z0-9-]+\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/.exec(workflowId)?.[1];
 }
 
 /** Search attributes, registered with the namespace. In clear, so no file or partner names in them. */
@@ -40,6 +56,9 @@ export const searchAttributes = {
   WaybillFailed: 'Int',
   WaybillBytes: 'Int',
 } as const;
+
+/** WaybillStatus of a run that walks its `finally`: a cancellation does not reach it any more. */
+export const finishingStatus = 'finishing';
 
 /** Page of a run in Temporal's UI. */
 export function temporalRunUrl(uiUrl: string, namespace: string, workflowId: string): string {

@@ -12,11 +12,13 @@ import { createRegistry } from '../connectors/registry.ts';
 import { allowedFunctions } from '../language/celFunctions.ts';
 import { type CheckResult, check } from '../language/check.ts';
 import { type DiagnosticCode, diagnosticCodes, docsUrlOf } from '../language/codes.ts';
+import { fieldReference, keyReference } from '../language/reference.ts';
 import { actions } from '../schema/actions.ts';
 import { errorKinds } from '../schema/errors.ts';
 import { eventTypes, reservedEventFamilies } from '../schema/events.ts';
 import { deliveryStates, runStatuses } from '../schema/plan.ts';
 import { printErrorReference } from '../tools/errorReference.ts';
+import { printReference } from '../tools/reference.ts';
 import {
   type Block,
   codeSpans,
@@ -53,7 +55,8 @@ describe('the pages', () => {
   test('are short enough to be read', () => {
     const long = pages.filter(
       ({ file, prose }) =>
-        file !== 'docs/errors.md' && prose.split('\n').length > (file.startsWith('docs/') ? 200 : 300),
+        !['docs/errors.md', 'docs/reference.md'].includes(file) &&
+        prose.split('\n').length > (file.startsWith('docs/') ? 200 : 300),
     );
     expect(long.map(({ file }) => file)).toEqual([]);
   });
@@ -215,6 +218,31 @@ describe('the language in docs/pipelines.md', () => {
     );
     expect(named.length).toBeGreaterThan(0);
     expect(named.filter((name) => !(eventTypes as readonly string[]).includes(name))).toEqual([]);
+  });
+});
+
+describe('docs/reference.md', () => {
+  const reference = readPage('docs/reference.md');
+
+  test('is fresh', () => expect(text('docs/reference.md')).toBe(printReference()));
+
+  test('tells of every key, action, function and connector what it is', () => {
+    const named = codeSpans(reference.prose);
+    const keys = keyReference().map(({ name }) => name);
+    const inputs = actions.flatMap((action) => fieldReference(action.input)).map(({ name }) => name);
+    expect([...keys, ...inputs, ...allowedFunctions].filter((name) => !named.includes(name))).toEqual([]);
+    const headings = [...reference.prose.matchAll(/^### (.+)$/gm)].map((match) => match[1]!);
+    const { definitions } = createRegistry();
+    for (const name of [...actions.map(({ use }) => use), ...definitions.map(({ kind }) => kind)])
+      expect(headings).toContain(name);
+  });
+
+  test('leaves no key and no input without words', () => {
+    const inputs = actions.flatMap((action) =>
+      fieldReference(action.input).map((field) => ({ ...field, of: action.use })),
+    );
+    const silent = [...keyReference(), ...inputs].filter(({ description }) => description.length < 5);
+    expect(silent.map(({ name }) => name)).toEqual([]);
   });
 });
 

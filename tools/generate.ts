@@ -12,11 +12,13 @@ import { createRegistry } from '../connectors/registry.ts';
 import { printSchemaFile } from '../language/schemaFile.ts';
 import { completeLock } from './completeLock.ts';
 import { printErrorReference } from './errorReference.ts';
+import { printReference } from './reference.ts';
 
 const generated: { path: string; print: () => string }[] = [
   { path: 'schema/pipeline.v1.json', print: () => printSchemaFile(createRegistry().definitions) },
   { path: 'schema/api.graphql', print: printApiSchema },
   { path: 'docs/errors.md', print: printErrorReference },
+  { path: 'docs/reference.md', print: printReference },
   {
     path: 'package-lock.json',
     print: () => completeLock(readFileSync(join(packageRoot(), 'package-lock.json'), 'utf8')),

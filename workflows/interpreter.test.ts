@@ -2,8 +2,9 @@ import { describe, expect, test } from 'vitest';
 import { check } from '../language/check.ts';
 import type { ErrorKind } from '../schema/errors.ts';
 import type { Json, Plan } from '../schema/plan.ts';
+import { type VirtualPort, type VirtualPortOptions, virtualPort } from '../test/property/virtualPort.ts';
 import { interpret, type RunContext, type Walk } from './interpreter.ts';
-import { type Call, type Port, StepFailed } from './port.ts';
+import { type Call, StepFailed } from './port.ts';
 import { newRunState, type RunState } from './state.ts';
 
 const context: RunContext = {
@@ -26,7 +27,7 @@ outputs: { moved: steps.first.path }
       port,
     );
     expect(port.calls.map((call) => call.activity)).toEqual(['files.move@1', 'audit.write@1']);
-    expect(port.calls[1]!.with).toEqual({ event: 'orders.moved', data: { to: '/done/a.csv', from: '/out/a' } });
+    expect(port.calls[1]!.input.with).toEqual({ event: 'orders.moved', data: { to: '/done/a.csv', from: '/out/a' } });
     expect(walk).toEqual({ end: 'done', status: 'succeeded', failure: null, outputs: { moved: '/done/a.csv' } });
   });
 
@@ -42,7 +43,7 @@ steps:
 `),
       port,
     );
-    expect(port.calls.map((call) => (call.with as { event: string }).event)).toEqual(['a.no']);
+    expect(port.calls.map(({ input }) => (input.with as { event: string }).event)).toEqual(['a.no']);
   });
 
   test('that fails runs onError with the error, then finally, and is failed with the first failure', async () => {
@@ -60,7 +61,7 @@ finally: [ { use: audit.write@1, with: { event: orders.ended, data: { status: "\
 `),
       port,
     );
-    expect(port.calls.map((call) => call.with)).toEqual([
+    expect(port.calls.map((call) => call.input.with)).toEqual([
       { at: { endpoint: 'partner', path: '/a.csv' } },
       { event: 'step.failed', data: { kind: 'forbidden' } },
       { event: 'orders.failed', data: { message: 'no right to delete' } },
@@ -117,7 +118,7 @@ steps:
     const port = recordingPort({ 'files.delete@1': (call) => ({ path: pathOf(call) }) });
     await walkAll(plan(loop), port, { ...context, inputs: { names: ['a', 'b', 'c', 'd', 'e'] } });
     expect(port.calls.filter((call) => call.activity === 'files.delete@1')).toHaveLength(5);
-    expect(port.calls.at(-1)!.with).toEqual({ event: 'loop.done', data: { ok: 5 } });
+    expect(port.calls.at(-1)!.input.with).toEqual({ event: 'loop.done', data: { ok: 5 } });
     expect(port.mostTogether).toBe(2);
   });
 
@@ -184,7 +185,7 @@ steps:
       'transfer.finish',
       'audit.write@1',
     ]);
-    expect(port.calls.at(-1)!.with).toEqual({ event: 'copy.done', data: { files: 6 } });
+    expect(port.calls.at(-1)!.input.with).toEqual({ event: 'copy.done', data: { files: 6 } });
   });
 
   test('goes on with the other batches when one fails, is closed as failed, and fails', async () => {
@@ -280,33 +281,37 @@ interface RecordedCall {
   with: Json | undefined;
 }
 type Answers = Record<string, (call: RecordedCall) => unknown>;
-type RecordingPort = Port & { calls: RecordedCall[]; mostTogether: number; questions: number };
+type RecordingPort = VirtualPort & { mostTogether: number };
 
 /** A port that records its calls and answers them from a table; asks to suspend at the questions of `suspendAt`. */
-function recordingPort(answers: Answers, suspendAt: readonly number[] = []): RecordingPort {
+function recordingPort(
+  answers: Answers,
+  suspendAt: readonly number[] = [],
+  options: Partial<VirtualPortOptions> = {},
+): RecordingPort {
   let together = 0;
-  const port: RecordingPort = {
-    calls: [],
-    mostTogether: 0,
-    questions: 0,
-    async call({ activity, input }: Call) {
-      const call = { activity, input: input as Record<string, Json>, with: (input as Record<string, Json>).with };
-      port.calls.push(call);
-      together++;
-      port.mostTogether = Math.max(port.mostTogether, together);
-      await new Promise((resolve) => setImmediate(resolve));
-      together--;
-      return (answers[activity]?.(call) ?? {}) as Json;
+  let mostTogether = 0;
+  const port = virtualPort({
+    seed: 1,
+    suspendAt: (question) => suspendAt.includes(question),
+    answers: ({ activity, input }) => (answers[activity]?.({ activity, input, with: input.with }) ?? {}) as Json,
+    ...options,
+  });
+  const { call } = port;
+  return Object.assign(Object.create(port, { mostTogether: { get: () => mostTogether } }), {
+    async call(asked: Call) {
+      mostTogether = Math.max(mostTogether, ++together);
+      try {
+        return await call.call(port, asked);
+      } finally {
+        together--;
+      }
     },
-    protect: (work) => work(),
-    shouldSuspend: () => suspendAt.includes(++port.questions),
-    show: () => undefined,
-  };
-  return port;
+  }) as RecordingPort;
 }
 
-function pathOf(call: RecordedCall): string {
-  return (call.with as { at: { path: string } }).at.path;
+function pathOf(call: { input: Record<string, Json> }): string {
+  return (call.input.with as { at: { path: string } }).at.path;
 }
 
 function fail(kind: ErrorKind, message: string): never {

@@ -3,10 +3,12 @@ import { findAction } from '../schema/actions.ts';
 import { asWaybillError } from '../schema/errors.ts';
 import type { ActionBlock, Block, Failure, GroupBlock, Json, Plan, RunFacts } from '../schema/plan.ts';
 import { walkLoop } from './loop.ts';
+import { walkParallel } from './parallel.ts';
 import { type Port, type ProgressLine, StepFailed } from './port.ts';
-import type { Outcome, RunState } from './state.ts';
+import { frameOf, type Outcome, type RunState } from './state.ts';
 import { summarise } from './summaries.ts';
 import { copyFiles } from './transfer.ts';
+import { walkWait } from './wait.ts';
 
 /** What a walk needs to know besides the plan. */
 export interface RunContext {
@@ -16,18 +18,15 @@ export interface RunContext {
   run: RunFacts;
 }
 
+export type EndStatus = 'succeeded' | 'partial' | 'failed' | 'cancelled';
+
 export type Walk =
   | { end: 'suspended' }
-  | {
-      end: 'done';
-      status: 'succeeded' | 'failed' | 'cancelled';
-      failure: Failure | null;
-      outputs: Record<string, Json> | null;
-    };
+  | { end: 'done'; status: EndStatus; failure: Failure | null; outputs: Record<string, Json> | null };
 
 /** Where in the plan, and in which loop items, the walk is. */
 export interface Place {
-  /** `` or `steps[1]#42/`: makes keys of the blocks inside a loop item its own. */
+  /** The unit: `` or `steps[1]#42/`. Makes keys of the blocks inside a loop item its own. */
   instance: string;
   /** Step ids from the outside in: `each.copy`. */
   trail: string;
@@ -58,13 +57,18 @@ export class Walker {
   readonly context: RunContext;
   readonly state: RunState;
   readonly port: Port;
-  readonly progress = new Map<string, ProgressLine>();
+  readonly #progress = new Map<string, ProgressLine>();
+  readonly #suspension = Promise.withResolvers<never>();
+  readonly #undoable = new Map<string, Block>();
+  #suspending = false;
 
   constructor(plan: Plan, context: RunContext, state: RunState, port: Port) {
     this.plan = plan;
     this.context = context;
     this.state = state;
     this.port = port;
+    // Nobody may be waiting when it is rejected.
+    this.#suspension.promise.catch(() => undefined);
   }
 
   async run(): Promise<Walk> {
@@ -75,61 +79,97 @@ export class Walker {
       sent: { bytes: 0 },
       scope: { inputs, run: { ...run, status: 'running' }, steps: {}, vars: {}, trigger: {} },
     };
-    let failure: Failure | null = null;
     let outputs: Record<string, Json> | null = null;
-    try {
+    const work = async () => {
+      place.scope.vars = fill(this.plan.vars, place.scope);
       await this.blocks(this.plan.steps, place);
       outputs = this.#outputs(place);
-    } catch (error) {
-      failure = failureOf(error);
-    }
-    let status: 'succeeded' | 'failed' | 'cancelled' =
-      failure === null ? 'succeeded' : failure.kind === 'cancelled' ? 'cancelled' : 'failed';
-    const after: Place = {
+    };
+    let failure = await this.unit(work, this.plan.onError, place);
+    let status = this.#status(failure);
+    const last = {
       ...place,
       scope: { ...place.scope, run: { ...run, status }, error: failure as unknown as Json },
     };
-    if (status === 'failed') await this.#react(this.plan.onError, after);
     try {
-      await this.port.protect(() => this.blocks(this.plan.finally, after));
+      await this.port.protect(() => this.blocks(this.plan.finally, last));
     } catch (error) {
+      const late = failureOf(error);
       // What already went wrong is the news; a failing `finally` is only told when nothing else is.
-      if (failure === null) {
-        failure = failureOf(error);
-        status = 'failed';
-      }
+      failure ??= { ...late, message: `in finally: ${late.message}` };
+      if (status !== 'cancelled') status = 'failed';
     }
     return { end: 'done', status, failure, outputs };
   }
 
+  #status(failure: Failure | null): EndStatus {
+    if (failure === null) return this.state.partial ? 'partial' : 'succeeded';
+    return failure.kind === 'cancelled' ? 'cancelled' : 'failed';
+  }
+
+  /**
+   * Runs the work of a unit: the run, or one item of a loop. When it fails, what it has done is undone, last first; then
+   * `onError` runs, but not for a cancellation. Gives the failure, or null.
+   */
+  async unit(work: () => Promise<void>, onError: readonly Block[], place: Place): Promise<Failure | null> {
+    try {
+      await work();
+      return null;
+    } catch (error) {
+      const failure = failureOf(error);
+      const after = { ...place, scope: { ...place.scope, error: failure as unknown as Json } };
+      await this.port.protect(() => this.#undo(after));
+      if (failure.kind !== 'cancelled') await this.#react(onError, after);
+      return failure;
+    }
+  }
+
+  async #undo(place: Place): Promise<void> {
+    const done = this.state.frames[place.instance]?.undoable ?? [];
+    // A copy: compensations are never undone themselves, but the order is to stay the one of the failure.
+    for (const path of [...done].reverse()) await this.#react(this.#blockAt(path).compensate, place);
+  }
+
   async blocks(blocks: readonly Block[], place: Place): Promise<void> {
     for (const block of blocks) {
-      const outcome = await this.#block(block, place);
+      const outcome = await this.block(block, place);
       if (block.kind === 'action' && skipsTheRest(block, outcome)) return;
     }
   }
 
   /** Runs a block once, or gives what it gave before the last suspension. */
-  async #block(block: Block, place: Place): Promise<Outcome> {
-    const key = place.instance + block.path;
-    const recorded = this.state.outcomes[key];
-    const outcome = recorded ?? (await this.#runBlock(block, place));
-    this.state.outcomes[key] = outcome;
-    if (block.id !== null) place.scope.steps[block.id] = outcome.output;
-    place.sent.bytes += sentBytes(block, outcome);
+  async block(block: Block, place: Place): Promise<Outcome> {
+    const recorded = this.state.frames[place.instance]?.outcomes;
+    let outcome = recorded?.[block.path];
+    if (outcome !== undefined) {
+      for (const within of everyBlock(blocksWithin(block))) remember(within, recorded![within.path], place);
+    } else {
+      outcome = await this.#runBlock(block, place);
+      frameOf(this.state, place.instance).outcomes[block.path] = outcome;
+    }
+    remember(block, outcome, place);
     if (outcome.failure !== null) throw new StepFailed(outcome.failure);
     return outcome;
   }
 
   async #runBlock(block: Block, place: Place): Promise<Outcome> {
+    const known = this.state.frames[place.instance]?.failures[block.path];
     try {
+      if (known !== undefined) throw new StepFailed(known);
       if (block.if !== null && block.kind !== 'group' && !evaluateCondition(block.if, place.scope))
         return { output: null, failure: null };
-      return { output: await this.#kind(block, place), failure: null };
+      const output = await this.#kind(block, place);
+      if (block.compensate.length > 0) frameOf(this.state, place.instance).undoable.push(block.path);
+      return { output, failure: null };
     } catch (error) {
       const failure = failureOf(error, block.id ?? block.path);
+      // The onError of a loop has run for each failed item.
+      if (failure.kind === 'cancelled' || block.kind === 'forEach' || block.onError.length === 0)
+        return { output: null, failure };
+      // Before a suspension in onError the failure is to be known: the block itself is not to run again.
+      frameOf(this.state, place.instance).failures[block.path] = failure;
       const scope = { ...place.scope, error: failure as unknown as Json };
-      if (failure.kind !== 'cancelled') await this.#react(block.onError, { ...place, scope });
+      await this.#react(block.onError, { ...place, scope });
       return { output: null, failure };
     }
   }
@@ -142,6 +182,10 @@ export class Walker {
         return this.#group(block, place);
       case 'forEach':
         return walkLoop(this, block, place);
+      case 'parallel':
+        return walkParallel(this, block, place);
+      case 'wait':
+        return walkWait(this, block, place);
     }
   }
 
@@ -152,12 +196,12 @@ export class Walker {
   }
 
   async #action(block: ActionBlock, place: Place): Promise<Json> {
-    this.suspendIfAsked();
+    await this.checkpoint();
     const manifest = findAction(block.use);
     if (manifest === undefined)
       throw new StepFailed({
         kind: 'unsupported',
-        message: `this worker has no action ${block.use}`,
+        message: `this worker has no action ${block.use}; it is older than the pipeline`,
         step: block.id,
         endpoint: null,
         path: null,
@@ -171,24 +215,30 @@ export class Walker {
       stepKey: place.instance + block.path,
       endpoints: this.plan.endpoints,
       with: filled,
+      ...(block.head > 0 ? { head: block.head } : {}),
     };
-    const summary = block.summary === null ? summarise(block.use, filled) : String(fill(block.summary, place.scope));
-    if (manifest.transfers) return copyFiles(this, block, input, summary);
+    const summary = this.summary(block, place) ?? summarise(block.use, filled);
+    if (manifest.transfers) return copyFiles(this, block, place, input, summary);
     this.report({ step, state: 'running', done: 0, total: 1, bytes: 0, failed: 0 });
-    const output = await this.port.call({
-      activity: block.use,
-      queue: manifest.heartbeats ? 'transfers' : 'runs',
-      input,
-      summary,
-      retry: block.retry,
-      timeout: block.timeout,
-      heartbeats: manifest.heartbeats,
-    });
-    this.report({ step, state: 'done', done: 1, total: 1, bytes: 0, failed: 0 });
-    return output;
+    try {
+      const output = await this.port.call({
+        activity: block.use,
+        queue: manifest.heartbeats ? 'transfers' : 'runs',
+        input,
+        summary,
+        retry: block.retry,
+        timeout: block.timeout,
+        heartbeats: manifest.heartbeats,
+      });
+      this.report({ step, state: 'done', done: 1, total: 1, bytes: 0, failed: 0 });
+      return output;
+    } catch (error) {
+      this.report({ step, state: 'failed', done: 0, total: 1, bytes: 0, failed: 1 });
+      throw error;
+    }
   }
 
-  /** Runs an onError list. What fails in it does not hide the first failure. */
+  /** Runs an onError or compensate list. What fails in it does not hide the first failure. */
   async #react(blocks: readonly Block[], place: Place): Promise<void> {
     try {
       await this.blocks(blocks, place);
@@ -204,13 +254,45 @@ export class Walker {
     return outputs;
   }
 
-  report(line: ProgressLine): void {
-    this.progress.set(line.step, line);
-    this.port.show([...this.progress.values()]);
+  #blockAt(path: string): Block {
+    if (this.#undoable.size === 0) {
+      for (const block of everyBlock(this.plan.steps))
+        if (block.compensate.length > 0) this.#undoable.set(block.path, block);
+    }
+    return this.#undoable.get(path)!;
   }
 
-  suspendIfAsked(): void {
-    if (this.port.shouldSuspend()) throw new Suspended();
+  /** The block's own words for Temporal's UI, filled; null when it has none. */
+  summary(block: Block, place: Place): string | null {
+    return block.summary === null ? null : String(fill(block.summary, place.scope)).slice(0, 200);
+  }
+
+  report(line: ProgressLine): void {
+    this.#progress.set(line.step, line);
+    this.port.show([...this.#progress.values()]);
+  }
+
+  /** To be passed before each call: here a walk suspends, and waits while the run is paused. */
+  async checkpoint(): Promise<void> {
+    if (this.#suspending || this.port.shouldSuspend()) throw this.#suspend();
+    await this.unlessSuspended(this.port.proceed());
+  }
+
+  /** True when another branch of the walk has suspended: nothing new is to begin. */
+  get suspending(): boolean {
+    return this.#suspending;
+  }
+
+  /** What the promise gives; a wait is given up when the walk suspends meanwhile, and taken up again in the next history. */
+  async unlessSuspended<Result>(promise: Promise<Result>): Promise<Result> {
+    return Promise.race([promise, this.#suspension.promise]);
+  }
+
+  #suspend(): Suspended {
+    const suspended = new Suspended();
+    this.#suspending = true;
+    this.#suspension.reject(suspended);
+    return suspended;
   }
 }
 
@@ -231,6 +313,36 @@ export function failureOf(error: unknown, step: string | null = null): Failure {
 export function trailOf(place: Place, block: Block): string {
   const name = block.id ?? block.path;
   return place.trail === '' ? name : `${place.trail}.${name}`;
+}
+
+/** Lets later expressions see what a block gave, and counts what it sent. */
+function remember(block: Block, outcome: Outcome | undefined, place: Place): void {
+  if (outcome === undefined) return;
+  if (block.id !== null) place.scope.steps[block.id] = outcome.output;
+  place.sent.bytes += sentBytes(block, outcome);
+}
+
+/** Every block of a list, at whatever depth. */
+function* everyBlock(blocks: readonly Block[]): Generator<Block> {
+  for (const block of blocks) {
+    yield block;
+    yield* everyBlock(blocksWithin(block));
+  }
+}
+
+function blocksWithin(block: Block): readonly Block[] {
+  switch (block.kind) {
+    case 'action':
+      return [];
+    case 'group':
+      return [...block.steps, ...block.else];
+    case 'forEach':
+      return block.steps;
+    case 'parallel':
+      return block.branches;
+    case 'wait':
+      return block.poll?.steps ?? [];
+  }
 }
 
 /** What a transfer, or a loop around transfers, says that it has sent. */

@@ -1,120 +1,156 @@
 import { evaluate } from '../language/evaluate.ts';
 import type { Failure, FileFact, FileSet, ForEachBlock, Json } from '../schema/plan.ts';
-import { failureOf, type Place, Suspended, trailOf, type Walker } from './interpreter.ts';
+import { type Place, Suspended, trailOf, type Walker } from './interpreter.ts';
 import { StepFailed } from './port.ts';
-import { forget, type LoopCursor } from './state.ts';
+import { frameOf, type LoopCursor } from './state.ts';
+import { isTolerated, toldTolerance } from './tolerance.ts';
 
 /** Rows of a file set that one page brings into history. */
 const pageRows = 200;
 
 /**
- * Runs the block's steps for each item, `maxParallel` at a time. An item that fails does not stop the others; the loop
- * fails at its end. Items that have ended are only counted, so the state does not grow with the loop.
+ * Runs the block's steps for each item, `maxParallel` at a time. An item that fails does not stop the others, unless
+ * `failFast` says so; the loop fails at its end when more have failed than it tolerates. Items that have ended are only
+ * counted, so the state does not grow with the loop.
  */
 export async function walkLoop(walker: Walker, block: ForEachBlock, place: Place): Promise<Json> {
-  const key = place.instance + block.path;
-  walker.state.loops[key] ??= { next: 0, ahead: [], succeeded: 0, failed: 0, bytes: 0, firstFailure: null };
-  const cursor = walker.state.loops[key];
-  const items = itemSource(walker, block, place);
-  const step = trailOf(place, block);
-  const running = new Set<Promise<void>>();
-  let suspended = false;
-  for (let index = cursor.next; index < items.count && !suspended; index++) {
-    if (cursor.ahead.includes(index)) continue;
-    while (running.size >= block.maxParallel) await Promise.race(running);
-    if (suspended || walker.port.shouldSuspend()) {
-      suspended = true;
-      break;
+  const loop = new Loop(walker, block, place);
+  return loop.walk();
+}
+
+class Loop {
+  readonly #walker: Walker;
+  readonly #block: ForEachBlock;
+  readonly #place: Place;
+  readonly #key: string;
+  readonly #items: ItemSource;
+  readonly #cursor: LoopCursor;
+  readonly #running = new Set<Promise<void>>();
+  #broken: { error: unknown } | null = null;
+
+  constructor(walker: Walker, block: ForEachBlock, place: Place) {
+    this.#walker = walker;
+    this.#block = block;
+    this.#place = place;
+    this.#key = place.instance + block.path;
+    this.#items = itemSource(walker, block, place);
+    const { loops } = frameOf(walker.state, place.instance);
+    loops[block.path] ??= { next: 0, ahead: [], succeeded: 0, failed: 0, bytes: 0, head: [], cancelled: null };
+    this.#cursor = loops[block.path]!;
+  }
+
+  async walk(): Promise<Json> {
+    try {
+      await this.#startItems();
+    } catch (error) {
+      this.#broken = { error };
     }
-    const item = await items.get(index);
-    const task: Promise<void> = runItem(walker, block, place, key, index, item)
-      .then(({ failure, bytes }) => {
-        cursor.bytes += bytes;
-        settle(cursor, index, failure);
-        forget(walker.state, `${key}#${index}/`);
-        walker.report({
-          step,
-          state: 'running',
-          done: cursor.succeeded,
-          total: items.count,
-          bytes: cursor.bytes,
-          failed: cursor.failed,
-        });
-      })
-      .catch((error: unknown) => {
-        if (!(error instanceof Suspended)) throw error;
-        suspended = true;
-      })
-      .finally(() => running.delete(task));
-    running.add(task);
-    if (cursor.firstFailure?.kind === 'cancelled') break;
+    await Promise.all(this.#running);
+    if (this.#broken !== null) throw this.#broken.error;
+    if (this.#walker.suspending) throw new Suspended();
+    delete frameOf(this.#walker.state, this.#place.instance).loops[this.#block.path];
+    return this.#output();
   }
-  await Promise.all(running);
-  if (suspended) throw new Suspended();
-  delete walker.state.loops[key];
-  walker.report({
-    step,
-    state: cursor.failed > 0 ? 'failed' : 'done',
-    done: cursor.succeeded,
-    total: items.count,
-    bytes: cursor.bytes,
-    failed: cursor.failed,
-  });
-  return loopOutput(cursor, items.count, step);
+
+  async #startItems(): Promise<void> {
+    const { maxParallel } = this.#block;
+    for (let index = this.#cursor.next; index < this.#items.count; index++) {
+      if (this.#cursor.ahead.includes(index)) continue;
+      while (this.#running.size >= maxParallel) await Promise.race(this.#running);
+      // An item that a suspension has cut in the middle is to be brought to its end.
+      if (this.#takesNoMore() && !Object.hasOwn(this.#walker.state.frames, this.#instance(index))) continue;
+      if (this.#broken !== null) return;
+      await this.#walker.checkpoint();
+      const item = await this.#items.get(index);
+      const task: Promise<void> = this.#runItem(index, item)
+        .catch((error: unknown) => {
+          if (!(error instanceof Suspended)) this.#broken ??= { error };
+        })
+        .finally(() => this.#running.delete(task));
+      this.#running.add(task);
+    }
+  }
+
+  #takesNoMore(): boolean {
+    const { cancelled, failed } = this.#cursor;
+    if (cancelled !== null) return true;
+    return this.#block.failFast && !isTolerated(this.#block.tolerate, failed, this.#items.count);
+  }
+
+  #instance(index: number): string {
+    return `${this.#key}#${index}/`;
+  }
+
+  async #runItem(index: number, item: Json): Promise<void> {
+    const { scope } = this.#place;
+    const inside: Place = {
+      instance: this.#instance(index),
+      trail: trailOf(this.#place, this.#block),
+      sent: { bytes: 0 },
+      scope: { ...scope, steps: { ...scope.steps }, [this.#block.as]: item },
+    };
+    const work = () => this.#walker.blocks(this.#block.steps, inside);
+    const failure = await this.#walker.unit(work, this.#block.onError, inside);
+    this.#cursor.bytes += inside.sent.bytes;
+    this.#settle(index, item, failure);
+    delete this.#walker.state.frames[inside.instance];
+    this.#report('running');
+  }
+
+  #settle(index: number, item: Json, failure: Failure | null): void {
+    const cursor = this.#cursor;
+    if (failure === null) cursor.succeeded++;
+    else {
+      cursor.failed++;
+      // By their place in the loop, not by when they ended: what is told does not depend on who was faster.
+      cursor.head.push({ index, item, error: failure });
+      cursor.head.sort((left, right) => left.index - right.index).splice(Math.max(1, this.#block.head));
+      // A cancellation outweighs what failed before it: the run is to end as cancelled.
+      if (failure.kind === 'cancelled') cursor.cancelled = failure;
+    }
+    cursor.ahead.push(index);
+    for (let at = cursor.ahead.indexOf(cursor.next); at >= 0; at = cursor.ahead.indexOf(cursor.next)) {
+      cursor.ahead.splice(at, 1);
+      cursor.next++;
+    }
+  }
+
+  #output(): Json {
+    const { succeeded, failed, bytes, head, cancelled } = this.#cursor;
+    const { count } = this.#items;
+    const tolerated = cancelled === null && isTolerated(this.#block.tolerate, failed, count);
+    this.#report(tolerated ? 'done' : 'failed');
+    const step = trailOf(this.#place, this.#block);
+    if (cancelled !== null) throw new StepFailed({ ...cancelled, step });
+    if (!tolerated) {
+      const { message, ...failure } = head[0]!.error;
+      const told = `${failed} of ${count} items failed${toldTolerance(this.#block.tolerate)}; the first: ${message}`;
+      throw new StepFailed({ ...failure, message: told, step });
+    }
+    if (failed > 0) this.#walker.state.partial = true;
+    const first = head.map(({ item, error }) => ({ item, error: error as unknown as Json }));
+    return {
+      count,
+      succeeded: { count: succeeded },
+      failed: { count: failed, ...(this.#block.head > 0 ? { head: first } : {}) },
+      bytes,
+    };
+  }
+
+  #report(state: 'running' | 'done' | 'failed'): void {
+    const { succeeded, bytes, failed } = this.#cursor;
+    const step = trailOf(this.#place, this.#block);
+    this.#walker.report({ step, state, done: succeeded, total: this.#items.count, bytes, failed });
+  }
 }
 
-/** Runs one item; gives its failure, or null, and what its transfers sent. */
-async function runItem(
-  walker: Walker,
-  block: ForEachBlock,
-  place: Place,
-  key: string,
-  index: number,
-  item: Json,
-): Promise<{ failure: Failure | null; bytes: number }> {
-  const inside: Place = {
-    instance: `${key}#${index}/`,
-    trail: trailOf(place, block),
-    sent: { bytes: 0 },
-    scope: { ...place.scope, steps: { ...place.scope.steps }, [block.as]: item },
-  };
-  try {
-    await walker.blocks(block.steps, inside);
-    return { failure: null, bytes: inside.sent.bytes };
-  } catch (error) {
-    return { failure: failureOf(error), bytes: inside.sent.bytes };
-  }
-}
-
-function settle(cursor: LoopCursor, index: number, failure: Failure | null): void {
-  if (failure === null) cursor.succeeded++;
-  else {
-    cursor.failed++;
-    // A cancellation outweighs what failed before it: the run is to end as cancelled.
-    if (cursor.firstFailure === null || failure.kind === 'cancelled') cursor.firstFailure = failure;
-  }
-  cursor.ahead.push(index);
-  for (let position = cursor.ahead.indexOf(cursor.next); position >= 0; position = cursor.ahead.indexOf(cursor.next)) {
-    cursor.ahead.splice(position, 1);
-    cursor.next++;
-  }
-}
-
-function loopOutput(cursor: LoopCursor, count: number, step: string): Json {
-  if (cursor.firstFailure !== null) {
-    const { kind, message, endpoint, path } = cursor.firstFailure;
-    const told = kind === 'cancelled' ? message : `${cursor.failed} of ${count} items failed; the first: ${message}`;
-    throw new StepFailed({ kind, message: told, step, endpoint, path });
-  }
-  return { count, succeeded: { count: cursor.succeeded }, failed: { count: cursor.failed }, bytes: cursor.bytes };
+interface ItemSource {
+  count: number;
+  get(index: number): Promise<Json>;
 }
 
 /** Items by index: of a list directly, of a file set by pages. */
-function itemSource(
-  walker: Walker,
-  block: ForEachBlock,
-  place: Place,
-): { count: number; get(index: number): Promise<Json> } {
+function itemSource(walker: Walker, block: ForEachBlock, place: Place): ItemSource {
   const items = evaluate(block.items, place.scope);
   if (Array.isArray(items)) return { count: items.length, get: async (index) => items[index]! };
   const set = items as unknown as FileSet | null;
@@ -133,7 +169,6 @@ function itemSource(
     count: set.count,
     async get(index) {
       if (from < 0 || index < from || index >= from + page.length) {
-        from = index;
         page = (await walker.port.call({
           activity: 'files.page',
           queue: 'runs',
@@ -143,8 +178,18 @@ function itemSource(
           timeout: { stallMs: 60_000, totalMs: 60_000 },
           heartbeats: false,
         })) as unknown as FileFact[];
+        from = index;
       }
-      return page[index - from] as unknown as Json;
+      const row = page[index - from];
+      if (row === undefined)
+        throw new StepFailed({
+          kind: 'not-found',
+          message: `row ${index} of the file set ${block.items} is gone`,
+          step: block.id,
+          endpoint: null,
+          path: null,
+        });
+      return row as unknown as Json;
     },
   };
 }

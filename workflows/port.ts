@@ -7,8 +7,16 @@ import type { Failure, Json, RetryPolicy, TimeoutPolicy } from '../schema/plan.t
 export interface Port {
   /** Calls an activity until it succeeds or gives up. Throws StepFailed. */
   call(call: Call): Promise<Json>;
+  /** Milliseconds since 1970, the same in a replay. */
+  now(): number;
+  /** Settles at that time, at once when it has passed. Throws StepFailed of kind `cancelled`. */
+  sleepUntil(timeMs: number, summary: string): Promise<void>;
   /** Runs work that a cancellation of the run does not reach: `finally`, and the closing of transfers. */
   protect<Result>(work: () => Promise<Result>): Promise<Result>;
+  /** Runs work that can be cancelled alone: its calls and sleeps then throw StepFailed of kind `cancelled`. */
+  cancellable<Result>(work: () => Promise<Result>): { result: Promise<Result>; cancel(): void };
+  /** Settles when the run is not paused. Throws StepFailed of kind `cancelled` when it is cancelled meanwhile. */
+  proceed(): Promise<void>;
   /** True when the history is long enough that the walk should stop at the next safe place and go on in a new one. */
   shouldSuspend(): boolean;
   /** Shows the night operator where the run stands. */
@@ -24,16 +32,19 @@ export interface Call {
   summary: string;
   retry: RetryPolicy;
   timeout: TimeoutPolicy;
+  /** It can be stopped at any time and called again: a pause of the run stops it, and the end of the pause calls it again. */
   heartbeats: boolean;
 }
 
 export interface ProgressLine {
   step: string;
-  state: 'running' | 'done' | 'failed' | 'skipped';
+  state: 'running' | 'waiting' | 'done' | 'failed' | 'skipped';
   done: number;
   total: number;
   bytes: number;
   failed: number;
+  /** What it waits for and until when, in words. */
+  waitsFor?: string;
 }
 
 /** A step gave up. The only error that leaves a port. */

@@ -24,6 +24,7 @@ export async function retryDeliveries(loaded: LoadedRun, { tenantId, runId }: Ru
       try {
         const input = { tenantId, runId, transferId, batch };
         const summary = `copy failed files again (batch ${batch + 1} of ${batches})`;
+        await port.proceed();
         const answer = await port.call({
           activity: 'transfer.batch',
           queue: 'transfers',

@@ -4,34 +4,108 @@ import {
   type ActivityOptions,
   ApplicationFailure,
   CancellationScope,
+  condition,
   isCancellation,
   proxyActivities,
   setCurrentDetails,
+  sleep,
   TimeoutFailure,
   workflowInfo,
 } from '@temporalio/workflow';
 import { type ErrorKind, errorKinds } from '../schema/errors.ts';
 import type { Failure, Json } from '../schema/plan.ts';
-import { formatBytes } from '../schema/quantities.ts';
 import { type CallTerms, taskQueues } from '../schema/workflow.ts';
-import { type Call, type Port, type ProgressLine, StepFailed } from './port.ts';
+import { type Call, type Port, StepFailed } from './port.ts';
+import { detailsPage } from './summaries.ts';
 
-/** Events after which a run goes on in a new history, should the server not ask earlier. */
-const historyEventsAtMost = 3_500;
+/** A history stays below this many events, what is under way when the run suspends included. */
+const historyEventsAtMost = 3_900;
+/** What a call that is under way may still add: started, completed, and a workflow task of its own. */
+const eventsOfCall = 6;
 /** A worker that says nothing for so long is taken for dead, and its activity is given to another. */
 const heartbeatTimeoutMs = 15_000;
 
-/** The interpreter's port on Temporal. */
-export function temporalPort(): Port {
+/** The interpreter's port on Temporal, with the switch that pauses it. */
+export interface TemporalPort extends Port {
+  /** Stops what can be called again, and lets nothing new begin, until it is called with null. The text says why, to the operator. */
+  pause(reason: string | null): void;
+  /** What the whole run waits for, said above the table of its steps; null when it goes on. */
+  announce(waitsFor: string | null): void;
+}
+
+/** `root`: the scope whose cancellation is the run's. */
+export function temporalPort(root: CancellationScope): TemporalPort {
+  const stoppable = new Set<CancellationScope>();
+  let pausedFor: string | null = null;
+  let waitsFor: string | null = null;
+  let lines: Parameters<Port['show']>[0] = [];
+  let underWay = 0;
+
+  const mayGoOn = () => pausedFor === null || root.consideredCancelled;
+  const show = () => setCurrentDetails(detailsPage(pausedFor ?? waitsFor, lines));
+
+  async function proceed(): Promise<void> {
+    if (mayGoOn()) return;
+    await inTerms(() => condition(mayGoOn));
+  }
+
+  /** Calls until it settles otherwise than by a pause. */
+  async function callAgain(call: Call): Promise<Json> {
+    const around = CancellationScope.current();
+    for (;;) {
+      const scope = new CancellationScope();
+      stoppable.add(scope);
+      try {
+        return await scope.run(() => callOnce(call));
+      } catch (error) {
+        const isStopped =
+          error instanceof StepFailed && error.failure.kind === 'cancelled' && scope.consideredCancelled;
+        if (!isStopped || around.consideredCancelled) throw error;
+      } finally {
+        stoppable.delete(scope);
+      }
+      await proceed();
+    }
+  }
+
   return {
-    call,
+    async call(call) {
+      underWay++;
+      try {
+        return await (call.heartbeats ? callAgain(call) : callOnce(call));
+      } finally {
+        underWay--;
+      }
+    },
+    now: () => Date.now(),
+    sleepUntil: (timeMs, summary) => inTerms(() => sleep(Math.max(1, timeMs - Date.now()), { summary })),
     protect: (work) => CancellationScope.nonCancellable(work),
-    shouldSuspend: () => workflowInfo().continueAsNewSuggested || workflowInfo().historyLength > historyEventsAtMost,
-    show: (lines) => setCurrentDetails(progressTable(lines)),
+    cancellable(work) {
+      const scope = new CancellationScope();
+      return { result: scope.run(work), cancel: () => scope.cancel() };
+    },
+    proceed,
+    shouldSuspend() {
+      const { continueAsNewSuggested, historyLength } = workflowInfo();
+      return continueAsNewSuggested || historyLength + eventsOfCall * underWay > historyEventsAtMost;
+    },
+    show(progress) {
+      lines = progress;
+      show();
+    },
+    announce(what) {
+      waitsFor = what;
+      show();
+    },
+    pause(reason) {
+      pausedFor = reason;
+      show();
+      if (reason !== null) for (const scope of [...stoppable]) scope.cancel();
+    },
   };
 }
 
-async function call({ activity, queue, input, summary, retry, timeout, heartbeats }: Call): Promise<Json> {
+async function callOnce({ activity, queue, input, summary, retry, timeout, heartbeats }: Call): Promise<Json> {
   const options: ActivityOptions = {
     taskQueue: taskQueues[queue],
     summary,
@@ -49,8 +123,13 @@ async function call({ activity, queue, input, summary, retry, timeout, heartbeat
     },
   };
   const run = proxyActivities<Record<string, (input: Json, terms: CallTerms) => Promise<Json>>>(options)[activity]!;
+  return inTerms(() => run(input, { retry, stallMs: timeout.stallMs }), activity);
+}
+
+/** What Temporal throws, in the port's terms. */
+async function inTerms<Result>(work: () => Promise<Result>, activity = 'a wait'): Promise<Result> {
   try {
-    return await run(input, { retry, stallMs: timeout.stallMs });
+    return await work();
   } catch (error) {
     throw new StepFailed(failureOfActivity(error, activity));
   }
@@ -58,41 +137,20 @@ async function call({ activity, queue, input, summary, retry, timeout, heartbeat
 
 /** What Temporal throws, as a Failure: activities put theirs into the details of an ApplicationFailure whose type is the kind. */
 function failureOfActivity(error: unknown, activity: string): Failure {
-  if (isCancellation(error)) return { kind: 'cancelled', message: 'cancelled', step: null, endpoint: null, path: null };
+  const failure = (kind: ErrorKind, message: string, details?: Partial<Failure>): Failure => ({
+    kind,
+    message,
+    step: null,
+    endpoint: details?.endpoint ?? null,
+    path: details?.path ?? null,
+  });
+  if (isCancellation(error)) return failure('cancelled', 'cancelled');
   const cause = error instanceof ActivityFailure ? error.cause : error;
   if (cause instanceof ApplicationFailure) {
     const details = cause.details?.[0] as Partial<Failure> | undefined;
     const kind: ErrorKind = cause.type != null && cause.type in errorKinds ? (cause.type as ErrorKind) : 'internal';
-    return {
-      kind,
-      message: details?.message ?? cause.message,
-      step: null,
-      endpoint: details?.endpoint ?? null,
-      path: details?.path ?? null,
-    };
+    return failure(kind, details?.message ?? cause.message, details);
   }
-  if (cause instanceof TimeoutFailure)
-    return {
-      kind: 'timeout',
-      message: `${activity} took too long (${cause.timeoutType})`,
-      step: null,
-      endpoint: null,
-      path: null,
-    };
-  return {
-    kind: 'internal',
-    message: cause instanceof Error ? cause.message : String(cause),
-    step: null,
-    endpoint: null,
-    path: null,
-  };
-}
-
-/** A Markdown table for the UI's details pane, whose cells have no space between them: they bring their own. */
-function progressTable(lines: readonly ProgressLine[]): string {
-  const row = (cells: string[]) => `| ${cells.join(` |${'\u00a0'.repeat(4)}`)} |`;
-  const rows = lines.map(({ step, state, done, total, bytes, failed }) =>
-    row([`\`${step}\``, state, `${done} of ${total}`, formatBytes(bytes), `${failed}`]),
-  );
-  return [row(['step', 'state', 'done', 'sent', 'failed']), '|---|---|--:|--:|--:|', ...rows].join('\n');
+  if (cause instanceof TimeoutFailure) return failure('timeout', `${activity} took too long (${cause.timeoutType})`);
+  return failure('internal', cause instanceof Error ? cause.message : String(cause));
 }

@@ -1,8 +1,9 @@
 import { publicId } from '../schema/names.ts';
 import type { ActionBlock, Failure, Json, TransferCounts } from '../schema/plan.ts';
-import { failureOf, Suspended, type Walker } from './interpreter.ts';
+import { failureOf, type Place, type Walker } from './interpreter.ts';
 import { StepFailed } from './port.ts';
-import type { TransferCursor } from './state.ts';
+import { frameOf, type TransferCursor } from './state.ts';
+import { isTolerated, toldTolerance } from './tolerance.ts';
 
 /** Batches of one transfer that run at the same time; the endpoint's own limit is below it. */
 const batchesInFlight = 4;
@@ -23,32 +24,23 @@ type BatchAnswer = TransferCounts & { firstFailure: Failure | null };
 export async function copyFiles(
   walker: Walker,
   block: ActionBlock,
+  place: Place,
   input: TransferInput,
   summary: string,
 ): Promise<Json> {
-  const key = String(input.stepKey);
-  const cursor = await plan(walker, block, input, key, summary);
-  let status: 'succeeded' | 'failed' | 'cancelled' = 'succeeded';
-  let failure: Failure | null = null;
-  try {
-    failure = await copyBatches(walker, block, input, cursor, summary);
-    if (failure !== null) status = failure.kind === 'cancelled' ? 'cancelled' : 'failed';
-  } catch (error) {
-    failure = failureOf(error);
-    status = failure.kind === 'cancelled' ? 'cancelled' : 'failed';
-  }
-  const counts = await finish(walker, input, cursor, status, failure);
-  delete walker.state.transfers[key];
-  walker.report({
-    step: input.step,
-    state: status === 'succeeded' ? 'done' : 'failed',
-    done: counts.files,
-    total: cursor.files,
-    bytes: counts.bytes,
-    failed: counts.failed,
-  });
-  if (failure === null && counts.firstFailure !== null) failure = counts.firstFailure;
-  if (failure !== null) throw new StepFailed(told(failure, counts, cursor, input.step));
+  const { transfers } = frameOf(walker.state, place.instance);
+  transfers[block.path] ??= await plan(walker, block, input, summary);
+  const cursor = transfers[block.path]!;
+  await copyBatches(walker, block, input, cursor, summary);
+  const failed = cursor.failure ?? null;
+  const status = failed === null ? 'succeeded' : failed.kind === 'cancelled' ? 'cancelled' : 'failed';
+  const counts = await finish(walker, input, cursor, status);
+  delete transfers[block.path];
+  const failure = failed ?? counts.firstFailure;
+  const tolerated = failure?.kind !== 'cancelled' && isTolerated(block.tolerate, counts.failed, cursor.files);
+  report(walker, input, cursor, failure === null || tolerated ? 'done' : 'failed', counts);
+  if (failure !== null && !tolerated) throw new StepFailed(told(failure, counts, cursor, block, input.step));
+  if (counts.failed > 0) walker.state.partial = true;
   return {
     transfer: publicId('transfer', cursor.transferId),
     files: counts.files,
@@ -62,11 +54,8 @@ async function plan(
   walker: Walker,
   block: ActionBlock,
   input: TransferInput,
-  key: string,
   summary: string,
 ): Promise<TransferCursor> {
-  const known = walker.state.transfers[key];
-  if (known !== undefined) return known;
   walker.report({ step: input.step, state: 'running', done: 0, total: 0, bytes: 0, failed: 0 });
   const planned = (await walker.port.call({
     activity: 'transfer.plan',
@@ -76,83 +65,65 @@ async function plan(
     retry: block.retry,
     timeout: block.timeout,
     heartbeats: true,
-  })) as unknown as Omit<TransferCursor, 'next'>;
-  const cursor = {
-    transferId: planned.transferId,
-    files: planned.files,
-    bytes: planned.bytes,
-    batches: planned.batches,
-    next: 0,
-  };
-  walker.state.transfers[key] = cursor;
-  return cursor;
+  })) as unknown as Pick<TransferCursor, 'transferId' | 'files' | 'bytes' | 'batches'>;
+  const { transferId, files, bytes, batches } = planned;
+  return { transferId, files, bytes, batches, next: 0, done: { files: 0, bytes: 0, failed: 0 }, failure: null };
 }
 
-/** Gives the first failure of a batch that gave up, or null. Suspends only between batches, when none is under way. */
+/** Leaves the first failure of a batch that gave up in the cursor. Suspends only between batches, when none is under way. */
 async function copyBatches(
   walker: Walker,
   block: ActionBlock,
   input: TransferInput,
   cursor: TransferCursor,
   summary: string,
-): Promise<Failure | null> {
+): Promise<void> {
   const running = new Set<Promise<void>>();
-  const first: { failure: Failure | null } = { failure: null };
-  let done = { files: 0, bytes: 0, failed: 0 };
-  for (let batch = cursor.next; batch < cursor.batches && first.failure?.kind !== 'cancelled'; batch++) {
-    while (running.size >= batchesInFlight) await Promise.race(running);
-    if (walker.port.shouldSuspend()) {
-      await Promise.all(running);
-      cursor.next = batch;
-      throw new Suspended();
+  const { tenantId, runId } = input;
+  const { transferId, batches } = cursor;
+  let batch = cursor.next;
+  try {
+    for (; batch < batches && cursor.failure?.kind !== 'cancelled'; batch++) {
+      while (running.size >= batchesInFlight) await Promise.race(running);
+      await walker.checkpoint();
+      const task: Promise<void> = walker.port
+        .call({
+          activity: 'transfer.batch',
+          queue: 'transfers',
+          input: { tenantId, runId, transferId, batch },
+          summary: batches === 1 ? summary : `${summary} (batch ${batch + 1} of ${batches})`,
+          retry: block.retry,
+          timeout: block.timeout,
+          heartbeats: true,
+        })
+        .then((answer) => {
+          const { files, bytes, failed } = answer as unknown as BatchAnswer;
+          cursor.done.files += files;
+          cursor.done.bytes += bytes;
+          cursor.done.failed += failed;
+          report(walker, input, cursor, 'running', cursor.done);
+        })
+        .catch((error: unknown) => {
+          const failure = failureOf(error);
+          if (cursor.failure === null || failure.kind === 'cancelled') cursor.failure = failure;
+        })
+        .finally(() => running.delete(task));
+      running.add(task);
     }
-    const task: Promise<void> = walker.port
-      .call({
-        activity: 'transfer.batch',
-        queue: 'transfers',
-        input: {
-          tenantId: input.tenantId,
-          runId: input.runId,
-          transferId: cursor.transferId,
-          batch,
-        },
-        summary: cursor.batches === 1 ? summary : `${summary} (batch ${batch + 1} of ${cursor.batches})`,
-        retry: block.retry,
-        timeout: block.timeout,
-        heartbeats: true,
-      })
-      .then((answer) => {
-        const counts = answer as unknown as BatchAnswer;
-        done = {
-          files: done.files + counts.files,
-          bytes: done.bytes + counts.bytes,
-          failed: done.failed + counts.failed,
-        };
-        walker.report({
-          step: input.step,
-          state: 'running',
-          done: done.files,
-          total: cursor.files,
-          bytes: done.bytes,
-          failed: done.failed,
-        });
-      })
-      .catch((error: unknown) => {
-        first.failure ??= failureOf(error);
-      })
-      .finally(() => running.delete(task));
-    running.add(task);
+  } catch (error) {
+    // A suspension, or a cancellation while the run was paused: the ledger has to be closed for the latter.
+    cursor.failure ??= failureOf(error);
+  } finally {
+    await Promise.all(running);
+    cursor.next = batch;
   }
-  await Promise.all(running);
-  return first.failure;
 }
 
 function finish(
   walker: Walker,
   { tenantId, runId }: TransferInput,
-  { transferId }: TransferCursor,
+  { transferId, failure }: TransferCursor,
   status: string,
-  failure: Failure | null,
 ): Promise<BatchAnswer> {
   const call = {
     activity: 'transfer.finish',
@@ -166,11 +137,24 @@ function finish(
   return walker.port.protect(() => walker.port.call(call)) as Promise<unknown> as Promise<BatchAnswer>;
 }
 
-function told(failure: Failure, counts: TransferCounts, cursor: TransferCursor, step: string): Failure {
-  if (failure.kind === 'cancelled' || cursor.files <= 1) return { ...failure, step };
-  return {
-    ...failure,
-    step,
-    message: `${counts.failed} of ${cursor.files} files failed; the first: ${failure.message}`,
-  };
+function report(
+  walker: Walker,
+  { step }: TransferInput,
+  cursor: TransferCursor,
+  state: 'running' | 'done' | 'failed',
+  counts: { files: number; bytes: number; failed: number },
+): void {
+  walker.report({ step, state, done: counts.files, total: cursor.files, bytes: counts.bytes, failed: counts.failed });
+}
+
+function told(
+  failure: Failure,
+  { failed }: TransferCounts,
+  { files }: TransferCursor,
+  block: ActionBlock,
+  step: string,
+): Failure {
+  if (failure.kind === 'cancelled' || files <= 1) return { ...failure, step };
+  const message = `${failed} of ${files} files failed${toldTolerance(block.tolerate)}; the first: ${failure.message}`;
+  return { ...failure, step, message };
 }

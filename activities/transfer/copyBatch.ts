@@ -195,15 +195,16 @@ async function quietly(
 }
 
 /**
- * Cancelled, or handed over to another worker. What may already have been renamed stays `verified`, so that whoever comes
- * next looks at the target.
+ * Stopped by a cancellation or a pause of the run, or handed over to another worker: the end of the transfer makes a
+ * cancelled run's files `cancelled`. What may already have been renamed stays `verified`, so that whoever comes next
+ * looks at the target.
  */
 async function writeHandedOver(copy: Copy, { ledger }: CopyWork): Promise<void> {
   if (!copy.claimed) return;
   await ledger.write(
     copy.row.state === 'verified'
       ? { delivery: copy.row, change: { state: 'verified', error: null }, claim: 'extend' }
-      : { delivery: copy.row, change: { state: 'cancelled', bytesDone: 0, error: null }, claim: 'release' },
+      : { delivery: copy.row, change: { state: 'planned', bytesDone: 0, error: null }, claim: 'release' },
   );
 }
 

@@ -1,8 +1,15 @@
 import { recordEvents } from '../../audit/record.ts';
 import { evaluateCondition } from '../../language/evaluate.ts';
 import { type Location, parseLocation } from '../../language/location.ts';
-import { fileSetTotals, findLedgerRun, type ListedFile, skipInFileSet } from '../../prisma/ledger.ts';
-import { WaybillError } from '../../schema/errors.ts';
+import {
+  type FileOrder,
+  fileOrders,
+  fileSetTotals,
+  findLedgerRun,
+  type ListedFile,
+  readFileSet,
+} from '../../prisma/ledger.ts';
+import { asWaybillError, WaybillError } from '../../schema/errors.ts';
 import { baseName, normalisePath } from '../../schema/paths.ts';
 import type { FileFact, FileSet, Json } from '../../schema/plan.ts';
 import { type ActivityContext, limits, type TransferDependencies } from './context.ts';
@@ -23,19 +30,26 @@ export interface FilesInput {
   endpoints: Record<string, string>;
   /** The filled `with` of the action. */
   with: Record<string, Json>;
+  /** How many of the first rows the answer of `files.list` brings along. */
+  head?: number;
 }
 
+/** The most rows of a set that history may hold. */
+const headRowsAtMost = 100;
+
 /**
- * `files.list`: writes the matching files into a set of the ledger and gives a reference to it. Throws not-found when
- * the place is absent, or nothing matches and `onEmpty` is `fail`; invalid when `where` gives no bool.
+ * `files.list`: writes the matching files into a set of the ledger, sorted when `sort` says so, and gives a reference to
+ * it. Throws not-found when the place is absent, or nothing matches and `onEmpty` is `fail`; invalid when `where` cannot
+ * be decided for a file, which the message names.
  */
 export async function listFiles(
   dependencies: TransferDependencies,
   input: FilesInput,
   context: ActivityContext,
 ): Promise<{ files: FileSet }> {
-  const { tenantId, runId, with: given } = input;
+  const { tenantId, runId, with: given, head = 0 } = input;
   const from = parseLocation(given.from ?? null, input.endpoints);
+  const order = readOrder(given);
   const terms = listingTerms(from, readGlobs(given.exclude, 'exclude'));
   const onEmpty = choose(given, 'onEmpty', emptyRules);
   const where = readCondition(given.where, from.endpoint);
@@ -47,20 +61,36 @@ export async function listFiles(
       const setId = await dependencies.endpoints.use(tenantId, from.endpoint, (connector) =>
         stageListing(
           dependencies,
-          { tenantId, runId, endpoint: from.endpoint },
+          { tenantId, runId, endpoint: from.endpoint, order },
           filterPages(listLocation(connector, terms, context.signal), where),
           (count) => {
             listed = count;
           },
         ),
       );
-      const totals = await dependencies.store.sql(tenantId, (sql) => fileSetTotals(sql, tenantId, setId));
-      return { ref: setId, ...totals };
+      return describeSet(dependencies, { tenantId, setId, head: Math.min(head, headRowsAtMost) });
     },
   );
   if (files.count === 0 && onEmpty === 'fail')
     throw new WaybillError('not-found', `no file matches ${from.glob ?? from.path}`, { endpoint: from.endpoint });
   return { files };
+}
+
+function readOrder(given: Record<string, Json>): FileOrder | null {
+  if (given.sort === undefined || given.sort === null) return null;
+  return choose(given, 'sort', Object.keys(fileOrders) as FileOrder[]);
+}
+
+async function describeSet(
+  { store }: TransferDependencies,
+  { tenantId, setId, head }: { tenantId: string; setId: string; head: number },
+): Promise<FileSet> {
+  return store.sql(tenantId, async (sql) => {
+    const set = { ref: setId, ...(await fileSetTotals(sql, tenantId, setId)) };
+    if (head === 0) return set;
+    const rows = await readFileSet(sql, tenantId, { setId, after: -1, limit: head });
+    return { ...set, head: rows.map((row) => asFact(row, row.endpoint)) };
+  });
 }
 
 async function* filterPages(
@@ -74,21 +104,32 @@ function readCondition(cel: Json | undefined, endpoint: string): (file: ListedFi
   if (cel === undefined || cel === null) return () => true;
   if (typeof cel === 'boolean') return () => cel;
   if (typeof cel !== 'string') throw new WaybillError('invalid', '`where` must be an expression', { field: 'where' });
-  return (file) => evaluateCondition(cel, { file: asFact(file, endpoint) });
+  return (file) => {
+    try {
+      return evaluateCondition(cel, { file: asFact(file, endpoint) });
+    } catch (error) {
+      const { kind, message } = asWaybillError(error);
+      throw new WaybillError(kind, `\`where\` for ${file.path}: ${message}`, {
+        endpoint,
+        path: file.path,
+        cause: error,
+      });
+    }
+  };
 }
 
 function asFact(file: ListedFile, endpoint: string): FileFact {
   return { endpoint, path: file.path, name: baseName(file.path), size: file.size, modified: file.modified };
 }
 
-/** Rows of a file set after the first `after`, in the order of the listing; none past its end. */
+/** Rows of a file set from position `after` on, in its order; none past its end. */
 export async function fileSetPage(
   { store }: Pick<TransferDependencies, 'store'>,
   { tenantId, ref, after, limit }: { tenantId: string; ref: string; after: number; limit: number },
 ): Promise<FileFact[]> {
   const wanted = Math.min(Math.max(1, limit), limits.pageRows);
   const rows = await store.sql(tenantId, (sql) =>
-    skipInFileSet(sql, tenantId, { setId: ref, skip: after, limit: wanted }),
+    readFileSet(sql, tenantId, { setId: ref, after: after - 1, limit: wanted }),
   );
   return rows.map((row) => asFact(row, row.endpoint));
 }
@@ -125,7 +166,7 @@ export async function moveFile(
       throw error;
     }
   });
-  await record(dependencies, input, (events) => [
+  await recordOfStep(dependencies, input, (events) => [
     events.step('file.moved', input.stepKey, { endpoint: from.endpoint, from: from.path, to: path }),
   ]);
   return { path };
@@ -144,22 +185,24 @@ export async function deleteFile(
     if (found !== null) await connector.remove(at.path, context.signal);
     return found !== null || context.attempt > 1;
   });
-  await record(dependencies, input, (events) => [
+  await recordOfStep(dependencies, input, (events) => [
     events.step('file.deleted', input.stepKey, { endpoint: at.endpoint, path: at.path, existed }),
   ]);
   return { path: at.path };
 }
 
-function oneFile(location: Location, field: string): { endpoint: string; path: string } {
+/** The location of one file. Throws invalid for a folder and for a glob. */
+export function oneFile(location: Location, field: string): { endpoint: string; path: string } {
   const { endpoint, path } = location;
   if (path === null || path.endsWith('/'))
     throw new WaybillError('invalid', `\`${field}\` names one file, not a folder or a glob`, { field });
   return { endpoint, path };
 }
 
-async function record(
-  { store }: TransferDependencies,
-  { tenantId, runId }: FilesInput,
+/** Writes events of a step, in the name of its run. */
+export async function recordOfStep(
+  { store }: Pick<TransferDependencies, 'store'>,
+  { tenantId, runId }: Pick<FilesInput, 'tenantId' | 'runId'>,
   events: (writer: EventWriter) => Parameters<typeof recordEvents>[2],
 ): Promise<void> {
   await store.sql(tenantId, async (sql) => {

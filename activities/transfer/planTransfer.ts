@@ -164,7 +164,7 @@ async function stageSource(
   return dependencies.endpoints.use(tenantId, from.endpoint, (connector) =>
     stageListing(
       dependencies,
-      { tenantId, runId, endpoint: from.endpoint },
+      { tenantId, runId, endpoint: from.endpoint, order: null },
       listLocation(connector, { ...terms, isExcluded: (path) => isOutput(path) || terms.isExcluded(path) }, signal),
       onFiles,
     ),

@@ -1,18 +1,24 @@
 import { randomUUID } from 'node:crypto';
-import { appendToFileSet, deleteFileSet, dropRepeatedPaths, type ListedFile } from '../../prisma/ledger.ts';
+import {
+  appendToFileSet,
+  arrangeFileSet,
+  deleteFileSet,
+  type FileOrder,
+  type ListedFile,
+} from '../../prisma/ledger.ts';
 import { limits, type TransferDependencies } from './context.ts';
 
 /**
- * Writes a listing into the ledger as it comes, so that memory does not grow with the folder, and gives the set's id.
- * A listing that fails leaves no rows.
+ * Writes a listing into the ledger as it comes, so that memory does not grow with the folder, and gives the id of the set:
+ * each path once, in the wanted order (null: as listed). A listing that fails leaves no rows.
  */
 export async function stageListing(
   { store }: Pick<TransferDependencies, 'store'>,
-  set: { tenantId: string; runId: string; endpoint: string },
+  set: { tenantId: string; runId: string; endpoint: string; order: FileOrder | null },
   pages: AsyncIterable<ListedFile[]>,
   onFiles: (count: number) => void,
 ): Promise<string> {
-  const { tenantId, runId, endpoint } = set;
+  const { tenantId, runId, endpoint, order } = set;
   const setId = randomUUID();
   let firstOrdinal = 0;
   let waiting: ListedFile[] = [];
@@ -28,12 +34,13 @@ export async function stageListing(
 
   try {
     for await (const page of pages) {
-      waiting.push(...page);
+      for (const file of page) waiting.push(file);
       if (waiting.length >= limits.pageRows) await flush();
     }
     await flush();
-    if (firstOrdinal > 0) await store.sql(tenantId, (sql) => dropRepeatedPaths(sql, tenantId, setId));
-    return setId;
+    if (firstOrdinal === 0) return setId;
+    const newSetId = randomUUID();
+    return await store.sql(tenantId, (sql) => arrangeFileSet(sql, tenantId, { setId, newSetId, order }));
   } catch (error) {
     if (firstOrdinal > 0) await store.sql(tenantId, (sql) => deleteFileSet(sql, tenantId, setId));
     throw error;

@@ -1,5 +1,7 @@
+import { checkUse } from '../../identity/grants.ts';
 import { allow, type Permission } from '../../identity/permissions.ts';
 import { check, type SourceFile } from '../../language/check.ts';
+import type { Sql } from '../../prisma/contract.ts';
 import type { Diagnostic } from '../../schema/diagnostics.ts';
 import { WaybillError } from '../../schema/errors.ts';
 import type { Operation } from '../context.ts';
@@ -27,7 +29,7 @@ export interface Applied {
 
 /**
  * Publishes all documents or none. Throws invalid with every diagnostic when one is wrong or lacks a secret, forbidden
- * for a kind that the credential may not change, conflict when an endpoint to be removed is used.
+ * for a kind that the credential may not change and for a pipeline that does what its publisher may not, conflict when an endpoint to be removed is used.
  */
 export async function applyConfiguration(operation: Operation, input: ApplyConfigurationInput): Promise<Applied> {
   const { store, caller, registry, secretBox } = operation;
@@ -49,6 +51,7 @@ export async function applyConfiguration(operation: Operation, input: ApplyConfi
     const digest = (value: string) => secretBox.digest(tenantId, value);
     const planned = planChanges(checked.documents, secrets.resolved, current, { prune, digest });
     checkPermissions(operation, planned);
+    await checkUses(operation, transaction.sql, planned);
     if (!input.dryRun) await writeChanges(operation, transaction, planned, current);
 
     const changes = planned.map(({ kind, name, change, version }) => ({ kind, name, change, version }));
@@ -66,6 +69,22 @@ function checkPermissions({ caller }: Operation, planned: readonly PlannedChange
   for (const { kind, name, change } of planned) {
     if (change === 'unchanged' || allow(caller, permissionOfKind[kind])) continue;
     throw new WaybillError('forbidden', `the credential may not change ${kind} ${name}`, { field: 'documents' });
+  }
+}
+
+/** A pipeline may do no more than who publishes it; asked again when a run of it begins. */
+async function checkUses({ caller }: Operation, sql: Sql, planned: readonly PlannedChange[]): Promise<void> {
+  for (const { name, change, document } of planned) {
+    if (change === 'unchanged' || document?.kind !== 'pipeline') continue;
+    const { session, endpoints } = document.plan;
+    const use = { publisherId: caller.principalId, as: session.as, endpoints: Object.values(endpoints) };
+    try {
+      await checkUse(sql, caller.tenantId, use);
+    } catch (error) {
+      if (!(error instanceof WaybillError) || !['forbidden', 'not-found'].includes(error.kind)) throw error;
+      const kind = error.kind === 'not-found' ? 'invalid' : error.kind;
+      throw new WaybillError(kind, `pipeline ${name}: ${error.message}`, { field: 'documents', cause: error });
+    }
   }
 }
 

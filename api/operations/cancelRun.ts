@@ -1,8 +1,11 @@
 import { type Client, WorkflowNotFoundError } from '@temporalio/client';
+import { defineSearchAttributeKey } from '@temporalio/common';
 import { recordEvents } from '../../audit/record.ts';
+import { requestCancel } from '../../prisma/admission.ts';
 import type { Run } from '../../prisma/generated/client.ts';
 import { WaybillError } from '../../schema/errors.ts';
 import { rowId } from '../../schema/names.ts';
+import { finishingStatus } from '../../schema/workflow.ts';
 import type { Operation } from '../context.ts';
 import { limits } from '../limits.ts';
 import { closeUnstarted } from './closeUnstarted.ts';
@@ -16,8 +19,18 @@ export interface CancelledRun {
   note: string | null;
 }
 
-const closedOutside =
+type WorkflowState = 'going' | 'finishing' | 'closed';
+
+export const closedOutside =
   'The workflow of this run was closed outside of Waybill, such as by Terminate. Nothing of it runs any more; the run itself is closed within a minute.';
+
+const notes: Record<WorkflowState, string | null> = {
+  going: null,
+  finishing: 'The run is in its `finally`: that still runs to its end, and the run ends as it was going to.',
+  closed: closedOutside,
+};
+
+const statusAttribute = defineSearchAttributeKey('WaybillStatus', 'KEYWORD');
 
 /**
  * Asks a run to stop; it ends within seconds, after its `finally`. Asking twice is one request. Throws not-found,
@@ -34,21 +47,20 @@ export async function cancelRun(
   if (run.status === 'cancelled') return { run, note: null };
   if (hasEnded(run.status)) throw new WaybillError('conflict', `the run has ended: ${run.status}`, { field: 'id' });
 
-  const told = await tellTemporal(operation, run);
+  const state = await tellTemporal(operation, run);
   const { store, caller } = operation;
   const now = await store.withTenant(caller.tenantId, ({ db }) =>
     db.run.findFirstOrThrow({ where: { tenantId: caller.tenantId, id: run.id } }),
   );
-  return { run: now, note: told || hasEnded(now.status) ? null : closedOutside };
+  return { run: now, note: hasEnded(now.status) ? null : notes[state] };
 }
 
 async function recordRequest({ store, caller }: Operation, id: string, reason: string | null): Promise<Run | null> {
   const { tenantId } = caller;
   return store.withTenant(tenantId, async ({ db, sql }) => {
-    const live = { tenantId, id, status: { in: ['starting', 'running'] }, cancelRequestedAt: null };
-    const { count } = await db.run.updateMany({ where: live, data: { cancelRequestedAt: new Date() } });
+    const isNews = await requestCancel(sql, tenantId, id);
     const run = await db.run.findFirst({ where: { tenantId, id } });
-    if (run !== null && count === 1) {
+    if (run !== null && isNews) {
       const data = { pipeline: run.pipelineName, reason };
       const event = { type: 'run.cancel-requested', actor: actorOf(caller), runId: id, data };
       await recordEvents(sql, tenantId, [event]);
@@ -57,12 +69,14 @@ async function recordRequest({ store, caller }: Operation, id: string, reason: s
   });
 }
 
-/** False when the run has no workflow that goes on. */
-async function tellTemporal(operation: Operation, run: Run): Promise<boolean> {
+/** Where the workflow stood when it was told. */
+async function tellTemporal(operation: Operation, run: Run): Promise<WorkflowState> {
   const { temporalCalls, log } = operation;
   try {
-    if (await temporalCalls.call(limits.temporalTimeoutMs, (temporal) => cancelWorkflow(temporal, run.workflowId)))
-      return true;
+    const state = await temporalCalls.call(limits.temporalTimeoutMs, (temporal) =>
+      cancelWorkflow(temporal, run.workflowId),
+    );
+    if (state !== 'closed') return state;
   } catch (error) {
     log.warn({ runId: run.id, cause: String(error) }, 'Temporal did not take a cancellation');
     throw new WaybillError('unavailable', 'Temporal cannot be reached; ask again', { cause: error });
@@ -70,17 +84,19 @@ async function tellTemporal(operation: Operation, run: Run): Promise<boolean> {
   // Not started yet, or just ended: a run that is closed here stays closed for a start that comes late.
   const failure = { kind: 'cancelled', message: 'cancelled before it began' } as const;
   await closeUnstarted(operation, run, { status: 'cancelled', event: 'run.cancelled', error: failure });
-  return false;
+  return 'closed';
 }
 
-/** Whether the workflow was going on. Temporal takes the cancellation of a closed one without a word, so it is asked. */
-async function cancelWorkflow(temporal: Client, workflowId: string): Promise<boolean> {
+/** Where the workflow stands. Temporal takes the cancellation of a closed one without a word, so it is asked. */
+async function cancelWorkflow(temporal: Client, workflowId: string): Promise<WorkflowState> {
   try {
     const workflow = temporal.workflow.getHandle(workflowId);
     await workflow.cancel();
-    return (await workflow.describe()).status.name === 'RUNNING';
+    const { status, typedSearchAttributes } = await workflow.describe();
+    if (status.name !== 'RUNNING') return 'closed';
+    return typedSearchAttributes.get(statusAttribute) === finishingStatus ? 'finishing' : 'going';
   } catch (error) {
-    if (error instanceof WorkflowNotFoundError) return false;
+    if (error instanceof WorkflowNotFoundError) return 'closed';
     throw error;
   }
 }

@@ -1,5 +1,5 @@
 import { recordEvents } from '../../audit/record.ts';
-import type { Connector, Health } from '../../connectors/contract.ts';
+import type { Health, Reachable } from '../../connectors/contract.ts';
 import type { ConnectorEndpoint } from '../../prisma/generated/client.ts';
 import { asWaybillError, WaybillError } from '../../schema/errors.ts';
 import type { Operation } from '../context.ts';
@@ -62,16 +62,16 @@ async function reach(
   sealed: Map<string, Uint8Array>,
 ): Promise<EndpointReport> {
   const secrets: Record<string, string> = {};
-  let connector: Connector | undefined;
+  let reachable: Reachable | undefined;
   try {
     for (const [name, stored] of Object.entries(references)) {
       const ciphertext = sealed.get(stored);
       if (ciphertext === undefined) throw new WaybillError('invalid', `its secret ${name} is not stored any more`);
       secrets[name] = secretBox.open(caller.tenantId, stored, Buffer.from(ciphertext));
     }
-    connector = registry.open(endpoint.connector, endpoint.config, secrets, connectorContext);
+    reachable = registry.open(endpoint.connector, endpoint.config, secrets, connectorContext).endpoint;
     const signal = AbortSignal.timeout(limits.checkTimeoutMs);
-    const health = await endsWithin(limits.checkTimeoutMs, connector.check(signal));
+    const health = await endsWithin(limits.checkTimeoutMs, reachable.check(signal));
     return reportOf(health);
   } catch (thrown) {
     const { kind, message } = asWaybillError(thrown);
@@ -80,7 +80,7 @@ async function reach(
     const shown = kind === 'internal' ? 'the check broke; see the log of the API' : message;
     return { server: null, roundTripMs: null, identity: null, errorKind: kind, errorMessage: without(secrets, shown) };
   } finally {
-    await connector?.close().catch((error: unknown) => log.debug({ cause: String(error) }, 'closing after a check'));
+    await reachable?.close().catch((error: unknown) => log.debug({ cause: String(error) }, 'closing after a check'));
   }
 }
 

@@ -68,6 +68,7 @@ function detailsOf({ caller }: Operation, run: Run, version: string): string {
     `- pipeline \`${run.pipelineName}\`, version \`${version}\``,
     `- started by ${JSON.stringify(caller.principalName)} of tenant ${JSON.stringify(caller.tenantName)}`,
   ];
+  lines.push(`- \`waybill runs show ${publicId('run', run.id)}\``);
   if (run.retryOf !== null) lines.push(`- retry of \`${publicId('run', run.retryOf)}\``);
   return lines.join('\n');
 }

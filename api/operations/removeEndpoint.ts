@@ -1,4 +1,5 @@
 import { recordEvents } from '../../audit/record.ts';
+import { forgetEndpointGrants } from '../../identity/grants.ts';
 import type { TenantTransaction } from '../../prisma/contract.ts';
 import { WaybillError } from '../../schema/errors.ts';
 import type { Operation } from '../context.ts';
@@ -28,5 +29,6 @@ export async function deleteEndpoint(
   if (count === 0)
     throw new WaybillError('not-found', `there is no endpoint ${JSON.stringify(name)}`, { field: 'name' });
   await db.secret.deleteMany({ where: { tenantId, name: { startsWith: `endpoint/${name}/` } } });
+  await forgetEndpointGrants(sql, tenantId, name);
   await recordEvents(sql, tenantId, [{ type: 'endpoint.removed', actor: actorOf(caller), data: { endpoint: name } }]);
 }

@@ -5,6 +5,7 @@ import type { Plan } from '../../schema/plan.ts';
 import type { Operation } from '../context.ts';
 import { limits } from '../limits.ts';
 import { boundedReason } from './reason.ts';
+import { readInputs } from './runInputs.ts';
 import { hasEnded } from './runState.ts';
 import { type NewRun, startOnce } from './startRun.ts';
 
@@ -62,7 +63,7 @@ export async function retryDelivery(
   });
 }
 
-type RunWithVersion = Run & { version: { id: string; plan: Prisma.JsonValue } | null };
+type RunWithVersion = Run & { version: { id: string; plan: Prisma.JsonValue; publishedBy: string } | null };
 
 async function endedRun(
   db: Prisma.TransactionClient,
@@ -79,9 +80,9 @@ function again(retried: RunWithVersion, only: Pick<NewRun, 'retryDeliveries' | '
   if (retried.version === null) throw nothingToRetry('the run has no version');
   return {
     pipelineName: retried.pipelineName,
-    version: { id: retried.version.id, plan: retried.version.plan as unknown as Plan },
+    version: { ...retried.version, plan: retried.version.plan as unknown as Plan },
     trigger: 'retry',
-    inputs: retried.inputs as Record<string, unknown>,
+    inputs: readInputs(retried.inputs),
     retryOf: retried.id,
     ...only,
   };

@@ -87,8 +87,9 @@ function waitOut(thrown: unknown, awayMs: number): undefined {
 }
 
 function digest(
-  { status, startedAt, endedAt, sessionId, cancelRequestedAt, files, skipped, failed }: Run,
+  { status, startedAt, endedAt, sessionId, cancelRequestedAt, pausedAt, waitingFor, files, skipped, failed }: Run,
   progress: RunProgress,
 ) {
-  return JSON.stringify([status, startedAt, endedAt, sessionId, cancelRequestedAt, files, skipped, failed, progress]);
+  const times = [startedAt, endedAt, cancelRequestedAt, pausedAt];
+  return JSON.stringify([status, times, sessionId, waitingFor, files, skipped, failed, progress]);
 }

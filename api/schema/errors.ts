@@ -13,6 +13,8 @@ export interface UserError {
   code: string;
   message: string;
   path: string[] | null;
+  /** Public id of the run that was recorded as refused. */
+  runId: string | null;
   diagnostics: Diagnostic[];
 }
 
@@ -21,6 +23,7 @@ const UserErrorInterface = builder.interfaceRef<UserError>('UserError').implemen
     code: t.exposeString('code', { description: 'Stable, for programs.' }),
     message: t.exposeString('message', { description: 'For people.' }),
     path: t.exposeStringList('path', { nullable: true, description: 'The part of the input that is meant.' }),
+    runId: t.exposeID('runId', { nullable: true, description: 'The run that was recorded as refused.' }),
     docsUrl: t.string({ resolve: ({ code }) => docsUrl(code) }),
     retryable: t.boolean({
       description: 'The same request may succeed later.',
@@ -88,6 +91,7 @@ export function forbidden(): UserError {
     code: 'FORBIDDEN',
     message: 'The credential may not do this.',
     path: null,
+    runId: null,
     diagnostics: [],
   };
 }
@@ -96,12 +100,13 @@ export function forbidden(): UserError {
 function refusalOf(error: WaybillError): UserError | undefined {
   const known = refusalOfKind[error.kind];
   if (known === undefined) return undefined;
-  const { code, field, diagnostics } = error.context;
+  const { code, field, diagnostics, runId } = error.context;
   return {
     refusal: known.refusal,
     code: typeof code === 'string' ? code : known.code,
     message: error.message,
     path: typeof field === 'string' ? ['input', ...field.split('.')] : null,
+    runId: typeof runId === 'string' ? runId : null,
     diagnostics: Array.isArray(diagnostics) ? (diagnostics as Diagnostic[]) : [],
   };
 }

@@ -10,6 +10,7 @@ import './endpoint.ts';
 import './webhook.ts';
 import './auditEvent.ts';
 import './credentials.ts';
+import './serviceAccount.ts';
 import './runMutation.ts';
 import './configurationMutation.ts';
 import './endpointMutation.ts';

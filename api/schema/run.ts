@@ -1,11 +1,11 @@
 import { publicId, rowId } from '../../schema/names.ts';
 import { deliveryStates, type Failure, type RunStatus, runStatuses } from '../../schema/plan.ts';
-import { temporalRunUrl } from '../../schema/workflow.ts';
+import { runOfWorkflow, temporalRunUrl } from '../../schema/workflow.ts';
 import { watchRun } from '../operations/watchRun.ts';
 import { pageByTime } from '../pages.ts';
 import { builder } from './builder.ts';
 import { connection, pageArguments } from './connection.ts';
-import { findNode } from './node.ts';
+import { findNode, nowhere } from './node.ts';
 import {
   FailureType,
   NodeType,
@@ -54,6 +54,26 @@ RunType.implement({
     inputs: t.expose('inputs', { type: 'JSON' }),
     outputs: t.expose('outputs', { type: 'JSON', nullable: true }),
     error: t.field({ type: FailureType, nullable: true, resolve: (run) => run.error as Failure | null }),
+    inputsDigest: t.exposeString('inputsDigest', {
+      nullable: true,
+      description: 'SHA-256 of the JSON that was given as inputs, when it could not be kept.',
+    }),
+    pausedAt: t.expose('pausedAt', { type: 'DateTime', nullable: true }),
+    pausedBy: t.field({
+      type: PrincipalType,
+      nullable: true,
+      resolve: (run, _, { loaders }) => (run.pausedBy === null ? null : loaders.principal.load(run.pausedBy)),
+    }),
+    pauseReason: t.exposeString('pauseReason', { nullable: true }),
+    cancelRequestedAt: t.expose('cancelRequestedAt', { type: 'DateTime', nullable: true }),
+    waitingFor: t.exposeString('waitingFor', {
+      nullable: true,
+      description: 'What a run that has not begun waits for, in words.',
+    }),
+    concurrencyKey: t.exposeString('concurrencyKey', {
+      nullable: true,
+      description: 'Runs of the same key share a limit.',
+    }),
     createdAt: t.expose('createdAt', { type: 'DateTime' }),
     startedAt: t.expose('startedAt', { type: 'DateTime', nullable: true }),
     endedAt: t.expose('endedAt', { type: 'DateTime', nullable: true }),
@@ -119,9 +139,15 @@ builder.queryFields((t) => ({
   run: t.field({
     type: RunType,
     nullable: true,
+    description: "By its id, or by its workflow's id in Temporal.",
     authScopes: { may: 'run:read' },
-    args: { id: t.arg.id({ required: true }) },
-    resolve: (_, { id }, { loaders }) => findNode(loaders, 'run', id),
+    args: { id: t.arg.id(), workflowId: t.arg.string() },
+    resolve: async (_, { id, workflowId }, { loaders }) => {
+      if (id != null && workflowId != null) return null;
+      if (workflowId == null) return id == null ? null : findNode(loaders, 'run', id);
+      const run = await loaders.run.load(runOfWorkflow(workflowId) ?? nowhere);
+      return run?.workflowId === workflowId ? run : null;
+    },
   }),
 }));
 

@@ -1,7 +1,8 @@
 import type { Run } from '../../prisma/generated/client.ts';
 import { type CancelledRun, cancelRun } from '../operations/cancelRun.ts';
+import { type DecidedRun, pauseRun, resumeRun } from '../operations/pauseRun.ts';
 import { retryDelivery, retryRun } from '../operations/retryRun.ts';
-import { startRun } from '../operations/startRun.ts';
+import { refuseStart, startRun } from '../operations/startRun.ts';
 import { builder } from './builder.ts';
 import { asResult, forbidden, resultUnion } from './errors.ts';
 import { RunType } from './types.ts';
@@ -22,6 +23,18 @@ const CancelRunPayload = builder.objectRef<CancelledRun>('CancelRunPayload').imp
     note: t.exposeString('note', { nullable: true, description: 'What keeps the run from ending within seconds.' }),
   }),
 });
+const DecideRunPayload = builder.objectRef<DecidedRun>('DecideRunPayload').implement({
+  fields: (t) => ({
+    run: t.expose('run', { type: RunType }),
+    note: t.exposeString('note', { nullable: true, description: 'What keeps it from taking effect within seconds.' }),
+  }),
+});
+const DecideRunResult = resultUnion('DecideRunResult', DecideRunPayload, [
+  'NotFoundError',
+  'ConflictError',
+  'ForbiddenError',
+  'UnavailableError',
+]);
 const CancelRunResult = resultUnion('CancelRunResult', CancelRunPayload, [
   'NotFoundError',
   'ConflictError',
@@ -34,6 +47,9 @@ const keyDescription = 'The same key with the same input gives the same run for 
 const StartRunInput = builder.inputType('StartRunInput', {
   fields: (t) => ({
     pipeline: t.string({ required: true }),
+    version: t.string({
+      description: 'At least 8 leading digits of the hash of a version; the live version when not given.',
+    }),
     inputs: t.field({ type: 'JSON' }),
     idempotencyKey: t.string({ required: true, description: keyDescription }),
   }),
@@ -58,13 +74,19 @@ const CancelRunInput = builder.inputType('CancelRunInput', {
     reason: t.string({ description: 'kept in the event run.cancel-requested' }),
   }),
 });
+const DecideRunInput = builder.inputType('DecideRunInput', {
+  fields: (t) => ({
+    id: t.id({ required: true }),
+    reason: t.string({ description: 'kept in the event run.paused or run.resumed' }),
+  }),
+});
 
 builder.mutationFields((t) => ({
   startRun: t.field({
     type: StartRunResult,
-    description: 'Starts the live version of a pipeline.',
+    description: 'Starts the live version of a pipeline, or the one that is named. A refused run is recorded.',
     authScopes: { may: 'run:start' },
-    unauthorizedResolver: forbidden,
+    unauthorizedResolver: (_, { input }, { operation }) => asResult(() => refuseStart(operation, input)),
     args: { input: t.arg({ type: StartRunInput, required: true }) },
     resolve: (_, { input }, { operation }) => asResult(() => startRun(operation, input)),
   }),
@@ -75,6 +97,22 @@ builder.mutationFields((t) => ({
     unauthorizedResolver: forbidden,
     args: { input: t.arg({ type: CancelRunInput, required: true }) },
     resolve: (_, { input }, { operation }) => asResult(() => cancelRun(operation, input)),
+  }),
+  pauseRun: t.field({
+    type: DecideRunResult,
+    description: 'Holds a run: within seconds nothing new starts, and transfers stop where they can go on.',
+    authScopes: { may: 'run:pause' },
+    unauthorizedResolver: forbidden,
+    args: { input: t.arg({ type: DecideRunInput, required: true }) },
+    resolve: (_, { input }, { operation }) => asResult(() => pauseRun(operation, input)),
+  }),
+  resumeRun: t.field({
+    type: DecideRunResult,
+    description: 'Lets a paused run go on.',
+    authScopes: { may: 'run:pause' },
+    unauthorizedResolver: forbidden,
+    args: { input: t.arg({ type: DecideRunInput, required: true }) },
+    resolve: (_, { input }, { operation }) => asResult(() => resumeRun(operation, input)),
   }),
   retryRun: t.field({
     type: StartRunResult,

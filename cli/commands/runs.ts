@@ -1,34 +1,48 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { ErrorKind } from '../../schema/errors.ts';
 import { runStatuses } from '../../schema/plan.ts';
 import { formatBytes } from '../../schema/quantities.ts';
 import { type CommandContext, type CommonOptions, clientOf, outputOf } from '../context.ts';
-import { exitCodes } from '../exit.ts';
+import { exitCodeOf, exitCodes } from '../exit.ts';
 import { type Output, printList } from '../output.ts';
 import { addPageOptions, type PageOptions, readPage } from '../page.ts';
-import { cancelRun, hasEnded, type RunView, readRun, retryRun, runFields, runReport, startRun } from '../runs/run.ts';
+import {
+  cancelRun,
+  decideRun,
+  hasEnded,
+  type RunView,
+  readRun,
+  retryRun,
+  runFields,
+  runReport,
+  startRun,
+} from '../runs/run.ts';
 import { describeRun, watchRun } from '../runs/watch.ts';
 
 interface RunOptions extends CommonOptions {
   input: Record<string, string>;
+  version?: string;
   idempotencyKey?: string;
   wait?: boolean;
 }
 
-/** `waybill run`, `runs`, `watch`, `cancel`, `retry`. */
+/** `waybill run`, `runs list | show`, `watch`, `pause`, `resume`, `cancel`, `retry`. */
 export function addRunCommands(program: Command, context: CommandContext): void {
   common(program.command('run'))
     .description('start a run of a published pipeline')
     .argument('<pipeline>')
     .option('--input <name=value>', 'an input; may be given several times', collectInput, {})
+    .option('--version <hash>', 'at least 8 digits of a version, instead of the live one')
     .option('--idempotency-key <key>', 'the same key never starts a second run')
     .option('--wait', 'wait until it has ended')
     .action(async (pipeline: string, options: RunOptions) => {
       const client = clientOf(context, options);
-      const run = await startRun(client, pipeline, options.input, options.idempotencyKey);
+      const run = await startRun(client, pipeline, options.input, options);
       await finish(context, options, run, options.wait === true);
     });
 
-  addPageOptions(common(program.command('runs')))
+  const runs = program.command('runs').description('runs; without more, the list');
+  addPageOptions(common(runs.command('list', { isDefault: true })))
     .description('list runs, the newest first')
     .option('--pipeline <name>')
     .addOption(new Option('--status <status>').choices(runStatuses))
@@ -39,9 +53,11 @@ export function addRunCommands(program: Command, context: CommandContext): void 
             edges { node { ${runFields} } } pageInfo { hasNextPage endCursor } } }`,
         variables: { pipeline: options.pipeline, status: options.status },
       });
-      const items = page.items.map(
-        (run) => ({ ...runReport(run).run, counts: run.counts, createdAt: run.createdAt }) as unknown as RunView,
-      );
+      const items = page.items.map((run) => ({
+        ...runReport(run).run,
+        counts: run.counts,
+        createdAt: run.createdAt,
+      }));
       printList(
         outputOf(context, options),
         { items, next: page.next },
@@ -49,12 +65,19 @@ export function addRunCommands(program: Command, context: CommandContext): void 
         (run) => [
           run.id,
           run.pipeline,
-          run.status,
+          run.paused === null ? run.status : `${run.status} (paused)`,
           run.startedAt ?? '-',
           String(run.counts.files),
           formatBytes(run.counts.bytes),
         ],
       );
+    });
+
+  common(runs.command('show'))
+    .description("one run, by its id or by its workflow's id in Temporal")
+    .argument('<run>')
+    .action(async (id: string, options: CommonOptions) => {
+      show(outputOf(context, options), await readRun(clientOf(context, options), id));
     });
 
   common(program.command('watch'))
@@ -75,6 +98,21 @@ export function addRunCommands(program: Command, context: CommandContext): void 
       if (note !== null) output.note(note);
     });
 
+  for (const [verb, decision, description] of [
+    ['pause', 'pauseRun', 'hold a run: nothing new starts, and transfers stop where they can go on'],
+    ['resume', 'resumeRun', 'let a paused run go on'],
+  ] as const)
+    common(program.command(verb))
+      .description(description)
+      .argument('<run>')
+      .option('--reason <text>')
+      .action(async (id: string, options: CommonOptions & { reason?: string }) => {
+        const output = outputOf(context, options);
+        const { run, note } = await decideRun(clientOf(context, options), decision, id, options.reason);
+        show(output, run);
+        if (note !== null) output.note(note);
+      });
+
   common(program.command('retry'))
     .description('run the same version with the same inputs again')
     .argument('<run>')
@@ -90,8 +128,14 @@ async function finish(context: CommandContext, options: CommonOptions, run: RunV
   const output = outputOf(context, options);
   const ended = wait ? await watchRun(clientOf(context, options), run, output) : run;
   show(output, ended);
-  const good = ended.status === 'succeeded' || (!wait && !hasEnded(ended.status));
-  context.setExitCode(good ? exitCodes.done : exitCodes.failed);
+  context.setExitCode(exitCodeOfRun(ended));
+}
+
+/** A run that was not waited for and goes on is as good as it can be. */
+function exitCodeOfRun({ status, error }: RunView): number {
+  if (status === 'succeeded' || !hasEnded(status)) return exitCodes.done;
+  if (status === 'partial') return exitCodes.partial;
+  return status === 'refused' && error !== null ? exitCodeOf(error.kind as ErrorKind) : exitCodes.failed;
 }
 
 function show(output: Output, run: RunView): void {

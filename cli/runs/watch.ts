@@ -4,7 +4,7 @@ import { formatBytes } from '../../schema/quantities.ts';
 import type { ApiClient } from '../client.ts';
 import type { Output } from '../output.ts';
 import { printable } from '../output.ts';
-import { hasEnded, type RunView, readRun } from './run.ts';
+import { hasEnded, holdOf, type RunView, readRun } from './run.ts';
 
 const firstPollMs = 100;
 const maxPollMs = 1_000;
@@ -39,15 +39,18 @@ export async function watchRun(client: ApiClient, run: RunView, output: Output):
 /** What a run came to, for people. */
 export function describeRun(run: RunView, output: Output): void {
   const { colors } = output;
-  const color =
-    run.status === 'succeeded'
+  const color = !hasEnded(run.status)
+    ? colors.cyan
+    : run.status === 'succeeded'
       ? colors.green
-      : run.status === 'running' || run.status === 'starting'
-        ? colors.cyan
+      : run.status === 'partial'
+        ? colors.yellow
         : colors.red;
   const { files, bytes, skipped, failed } = run.counts;
   output.line(`${run.id}  ${run.pipeline}  ${color(run.status)}`);
   output.line(`  ${files} files, ${formatBytes(bytes)} sent, ${skipped} skipped, ${failed} failed`);
+  const hold = holdOf(run);
+  if (hold !== null) output.line(`  ${colors.yellow(printable(hold))}`);
   if (run.error !== null) {
     output.line(`  ${colors.red(run.error.kind)}: ${printable(run.error.message)}`);
     output.line(`  ${run.error.advice}`);
@@ -77,7 +80,7 @@ function progressLine(run: RunView, rate: Rate): string {
   const { filesDone, filesPlanned, bytesDone, bytesPlanned, filesFailed, retries } = run.progress;
   const bytesPerSecond = rate.after(bytesDone);
   const parts = [
-    run.status,
+    printable(holdOf(run) ?? run.status),
     `${filesDone}/${filesPlanned} files`,
     `${formatBytes(bytesDone)} of ${formatBytes(bytesPlanned)}`,
   ];

@@ -49,6 +49,20 @@ promise('rename of what is gone is not-found, and onto itself changes nothing', 
   expect((await read(connector, '/itself.txt')).toString()).toBe('x');
 });
 
+promise('makeFolder makes what is missing, says whether it did, and a file in the way is exists', async (connector) => {
+  if (!connector.makeFolder) return;
+  expect(await connector.makeFolder('/made/a/b', never())).toBe(true);
+  expect((await connector.stat('/made/a/b', never())).kind).toBe('folder');
+  expect(await connector.makeFolder('/made/a/b', never())).toBe(false);
+  expect(await connector.makeFolder('/made/a/b/c/', never())).toBe(true);
+  await put(connector, '/made/a/file.txt', Buffer.from('x'));
+  await rejects('exists', () => connector.makeFolder!('/made/a/file.txt', never()));
+  await rejects('exists', () => connector.makeFolder!('/made/a/file.txt/below', never()));
+  expect((await read(connector, '/made/a/file.txt')).toString()).toBe('x');
+  const made = await Promise.all([1, 2, 3].map(() => connector.makeFolder!('/made/together/deep', never())));
+  expect(made).toContain(true);
+});
+
 promise('remove removes, and again succeeds; a folder is invalid', async (connector) => {
   await put(connector, '/removed/file.txt', Buffer.from('x'));
   await connector.remove('/removed/file.txt', never());
@@ -78,6 +92,7 @@ promise('a call under an aborted signal is cancelled before it does anything', a
   await rejects('cancelled', () => connector.begin('/before/new.txt', write(1), aborted));
   await rejects('cancelled', () => connector.remove('/before/file.txt', aborted));
   await rejects('cancelled', () => connector.check(aborted));
+  if (connector.makeFolder) await rejects('cancelled', () => connector.makeFolder!('/before/folder', aborted));
   await rejects('cancelled', async () => {
     for await (const _ of connector.list('/before', { recursive: false }, aborted));
   });

@@ -38,6 +38,10 @@ export function openLocal(rootPath: string, context: ConnectorContext): Connecto
     begin: (path, options, signal) => beginSink(root, path, options, signal),
     remove: (path, signal) => remove(root, path, signal),
     rename: (from, to, options, signal) => move(root, from, to, options.replace, signal),
+    makeFolder: async (path, signal) => {
+      throwIfCancelled(signal);
+      return root.makeFolder(path);
+    },
     sweep: (folder, olderThanMs, signal) => sweepFolder(root, folder, olderThanMs, signal),
     close: async () => {},
   };

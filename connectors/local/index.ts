@@ -6,6 +6,7 @@ import { openLocal } from './connector.ts';
 /** A folder of the machine that the worker runs on. Which folders may be used is the operator's setting, not the tenant's. */
 export default defineConnector({
   kind: 'local',
+  serves: 'files',
   summary: 'A folder on the machine of the worker.',
   config: Type.Object(
     {

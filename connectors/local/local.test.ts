@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createDialler } from '../../network/dialler.ts';
 import { describeConnector } from '../conformance.ts';
-import type { ConnectorContext } from '../contract.ts';
+import type { Connector, ConnectorContext } from '../contract.ts';
 import { createRegistry } from '../registry.ts';
 
 const log = { debug() {}, info() {}, warn() {}, error() {} };
@@ -17,7 +17,7 @@ function context(localRoots: readonly string[]): ConnectorContext {
 }
 
 function open(root: string, localRoots: readonly string[] = ['*']) {
-  return createRegistry().open('local', { root }, {}, context(localRoots));
+  return createRegistry().open('local', { root }, {}, context(localRoots)).endpoint as Connector;
 }
 
 describeConnector('local', {

@@ -48,6 +48,14 @@ export class Root {
     return this.entry(path);
   }
 
+  /** Makes the folder and what is missing above it, durably; gives whether anything was missing. Throws exists when a file is in the way. */
+  async makeFolder(path: string): Promise<boolean> {
+    const folder = withoutEndSlash(path);
+    if (await this.#isThere(folder)) return false;
+    await this.#makeFolders(folder);
+    return true;
+  }
+
   async #makeFolders(folder: string): Promise<void> {
     const missing: string[] = [];
     let above = folder;

@@ -1,6 +1,7 @@
 import { WaybillError } from '../../schema/errors.ts';
 import type { Capabilities, Connector, ConnectorContext, Entry, Health } from '../contract.ts';
 import { SftpConnection } from './connection.ts';
+import { makeFolders } from './folders.ts';
 import { openSession } from './handshake.ts';
 import { listFolder, sweepFolder } from './listing.ts';
 import { ConnectionPool } from './pool.ts';
@@ -44,6 +45,7 @@ export function openSftp(
         if (from === to) await statEntry(connection, root, from, signal);
         else await publish(connection, root, from, to, replace, signal);
       }),
+    makeFolder: (path, signal) => pool.use(signal, (connection) => makeFolders(connection, root, path, signal)),
     sweep: (folder, olderThanMs, signal) =>
       pool.use(signal, (connection) => sweepFolder(connection, root, folder, olderThanMs, signal)),
     close: () => pool.close(),

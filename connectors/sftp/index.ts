@@ -9,6 +9,7 @@ const maxConnections = 16;
 /** A folder on an SFTP server (SSH file transfer protocol, version 3, with OpenSSH's extensions where offered). */
 export default defineConnector({
   kind: 'sftp',
+  serves: 'files',
   summary: 'A folder on an SFTP server.',
   config: Type.Object(
     {
@@ -18,8 +19,10 @@ export default defineConnector({
         description: 'Name or address of the server.',
         examples: ['sftp.acme.example'],
       }),
-      port: Type.Optional(Type.Integer({ minimum: 1, maximum: 65535, default: defaultPort })),
-      username: Type.String({ minLength: 1, maxLength: 255 }),
+      port: Type.Optional(
+        Type.Integer({ minimum: 1, maximum: 65535, default: defaultPort, description: 'Port of the server.' }),
+      ),
+      username: Type.String({ minLength: 1, maxLength: 255, description: 'Account on the server.' }),
       root: Type.Optional(
         Type.String({
           pattern: '^/',

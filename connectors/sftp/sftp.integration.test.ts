@@ -6,6 +6,7 @@ import { startPartner } from '../../cli/demo/partner.ts';
 import { createDialler } from '../../network/dialler.ts';
 import { ensureSshd } from '../../test/servers/sshd.ts';
 import { describeConnector, type Opened } from '../conformance.ts';
+import type { Connector } from '../contract.ts';
 import { createRegistry } from '../registry.ts';
 
 const log = { debug() {}, info() {}, warn() {}, error() {} };
@@ -36,7 +37,8 @@ async function openAgainst(implementation: 'openssh' | 'ssh2'): Promise<Opened> 
   const { host, port, username, root, privateKey, hostKeyFingerprint } = partner;
   const config = { host, port, username, root, hostKeys: [hostKeyFingerprint] };
   return {
-    connector: createRegistry().open('sftp', config, { privateKey }, { dialler: counting, localRoots: [], log }),
+    connector: createRegistry().open('sftp', config, { privateKey }, { dialler: counting, localRoots: [], log })
+      .endpoint as Connector,
     openConnections: async () => sockets.filter((socket) => !socket.destroyed).length,
     close: async () => {
       await dialler.close();

@@ -36,16 +36,54 @@ export async function appendToFileSet(
   );
 }
 
-/** A folder that changes while it is read may give an entry twice: only the last one stays. */
-export async function dropRepeatedPaths(sql: Sql, tenantId: string, setId: string): Promise<void> {
+const nameOfPath = `substring(path from '[^/]*$') collate "C"`;
+
+/** How a listing can be ordered: by a field of its files, with `-` from the last to the first. Ties stand by path; files whose server tells no time come last. */
+export const fileOrders = {
+  path: `path collate "C"`,
+  '-path': `path collate "C" desc`,
+  name: `${nameOfPath}, path collate "C"`,
+  '-name': `${nameOfPath} desc, path collate "C"`,
+  size: `size, path collate "C"`,
+  '-size': `size desc, path collate "C"`,
+  // The times are ISO 8601 in UTC, which sort as text.
+  modified: `modified collate "C" nulls last, path collate "C"`,
+  '-modified': `modified collate "C" desc nulls last, path collate "C"`,
+} as const;
+export type FileOrder = keyof typeof fileOrders;
+
+/**
+ * Makes a written set ready to be read by position: each path once, in the wanted order (null: that of the listing),
+ * ordinals from 0 without gaps. Gives the id under which it stands then: a set that is rearranged becomes `newSetId`.
+ * The database does the sorting, so memory here does not grow with the set.
+ */
+export async function arrangeFileSet(
+  sql: Sql,
+  tenantId: string,
+  set: { setId: string; newSetId: string; order: FileOrder | null },
+): Promise<string> {
+  if (set.order === null && !(await hasRepeatedPaths(sql, tenantId, set.setId))) return set.setId;
+  // A folder that changes while it is read may give an entry twice: only the last one stays.
   await sql.query(
-    `delete from file_set_item where tenant_id = $1::uuid and set_id = $2::uuid and ordinal = any(array(
-        select ordinal from (
-          select ordinal, row_number() over (partition by path order by ordinal desc) as nth from file_set_item
-           where tenant_id = $1::uuid and set_id = $2::uuid) as numbered
-         where nth > 1))`,
+    `insert into file_set_item (tenant_id, set_id, ordinal, run_id, endpoint, path, size, modified)
+     select $1::uuid, $3::uuid, (row_number() over (order by ${set.order === null ? 'ordinal' : fileOrders[set.order]}) - 1)::int,
+            run_id, endpoint, path, size, modified
+       from (select distinct on (path collate "C") ordinal, run_id, endpoint, path, size, modified from file_set_item
+              where tenant_id = $1::uuid and set_id = $2::uuid
+              order by path collate "C", ordinal desc) as last_seen`,
+    [tenantId, set.setId, set.newSetId],
+  );
+  await deleteFileSet(sql, tenantId, set.setId);
+  return set.newSetId;
+}
+
+async function hasRepeatedPaths(sql: Sql, tenantId: string, setId: string): Promise<boolean> {
+  const [row] = await sql.query<{ repeated: boolean }>(
+    `select exists (select from file_set_item where tenant_id = $1::uuid and set_id = $2::uuid
+                     group by path collate "C" having count(*) > 1) as repeated`,
     [tenantId, setId],
   );
+  return row!.repeated;
 }
 
 export async function fileSetTotals(
@@ -61,25 +99,12 @@ export async function fileSetTotals(
   return { count: Number(totals!.count), bytes: Number(totals!.bytes) };
 }
 
-/** Rows after that ordinal, in the order of the listing; an unknown set has none. */
+/** Rows after that ordinal, in the order of the set; an unknown set has none. The same cost at any place in the set. */
 export async function readFileSet(
   sql: Sql,
   tenantId: string,
   page: { setId: string; after: number; limit: number },
 ): Promise<FileSetRow[]> {
-  return readRows(sql, [tenantId, page.setId, page.after, 0, page.limit]);
-}
-
-/** Rows after the first `skip`, in the order of the listing. */
-export async function skipInFileSet(
-  sql: Sql,
-  tenantId: string,
-  page: { setId: string; skip: number; limit: number },
-): Promise<FileSetRow[]> {
-  return readRows(sql, [tenantId, page.setId, -1, page.skip, page.limit]);
-}
-
-async function readRows(sql: Sql, values: readonly unknown[]): Promise<FileSetRow[]> {
   const rows = await sql.query<{
     ordinal: number;
     endpoint: string;
@@ -89,8 +114,8 @@ async function readRows(sql: Sql, values: readonly unknown[]): Promise<FileSetRo
   }>(
     `select ordinal, endpoint, path, size::text as size, modified from file_set_item
       where tenant_id = $1::uuid and set_id = $2::uuid and ordinal > $3::int
-      order by ordinal offset $4::int limit $5::int`,
-    values,
+      order by ordinal limit $4::int`,
+    [tenantId, page.setId, page.after, page.limit],
   );
   return rows.map((row) => ({ ...row, size: Number(row.size) }));
 }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { checkCorpusFile, corpus, expectedDiagnostics, printDiagnostics } from './corpus.ts';
+import { checkCorpusFile, printDiagnostics } from './corpus.ts';
+import { corpus, expectedDiagnostics } from './corpusFiles.ts';
 
 describe('a file with mistakes', () => {
   test.each(corpus('bad').map((entry) => [entry.file, entry] as const))(

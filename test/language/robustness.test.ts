@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { createRegistry } from '../../connectors/registry.ts';
 import { check } from '../../language/check.ts';
-import { corpus } from './corpus.ts';
+import { corpus } from './corpusFiles.ts';
+import { randomNumbers } from './random.ts';
 
 const connectors = createRegistry().definitions;
 const megabyte = 1_048_576;
@@ -178,14 +179,3 @@ describe('random bytes', () => {
     }
   }, 60_000);
 });
-
-/** A small seeded generator (mulberry32): a failure can be repeated. */
-function randomNumbers(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
-  };
-}

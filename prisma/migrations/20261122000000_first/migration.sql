@@ -31,6 +31,18 @@ CREATE TABLE "principal" (
 );
 
 -- CreateTable
+CREATE TABLE "principal_grant" (
+    "tenant_id" UUID NOT NULL,
+    "principal_id" UUID NOT NULL,
+    "action" TEXT NOT NULL,
+    "target" TEXT NOT NULL,
+    "created_at" TIMESTAMPTZ(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    "created_by" UUID NOT NULL,
+
+    CONSTRAINT "principal_grant_pkey" PRIMARY KEY ("tenant_id","principal_id","action","target")
+);
+
+-- CreateTable
 CREATE TABLE "api_key" (
     "tenant_id" UUID NOT NULL,
     "id" UUID NOT NULL DEFAULT uuidv7(),
@@ -59,6 +71,7 @@ CREATE TABLE "session" (
     "expires_at" TIMESTAMPTZ(3) NOT NULL,
     "ended_at" TIMESTAMPTZ(3),
     "end_reason" TEXT,
+    "run_id" UUID,
 
     CONSTRAINT "session_pkey" PRIMARY KEY ("tenant_id","id")
 );
@@ -140,6 +153,14 @@ CREATE TABLE "run" (
     "started_at" TIMESTAMPTZ(3),
     "ended_at" TIMESTAMPTZ(3),
     "cancel_requested_at" TIMESTAMPTZ(3),
+    "paused_at" TIMESTAMPTZ(3),
+    "paused_by" UUID,
+    "pause_reason" TEXT,
+    "control_pending" BOOLEAN NOT NULL DEFAULT false,
+    "waiting_for" TEXT,
+    "concurrency_key" TEXT,
+    "concurrency_limit" INTEGER,
+    "inputs_digest" TEXT,
     "files" INTEGER NOT NULL DEFAULT 0,
     "bytes" BIGINT NOT NULL DEFAULT 0,
     "skipped" INTEGER NOT NULL DEFAULT 0,
@@ -292,6 +313,9 @@ CREATE TABLE "idempotency_key" (
 );
 
 -- CreateIndex
+CREATE INDEX "session_tenant_id_run_id_idx" ON "session"("tenant_id", "run_id");
+
+-- CreateIndex
 CREATE UNIQUE INDEX "tenant_name_key" ON "tenant"("name");
 
 -- CreateIndex
@@ -317,6 +341,9 @@ CREATE INDEX "run_tenant_id_created_at_id_idx" ON "run"("tenant_id", "created_at
 
 -- CreateIndex
 CREATE INDEX "run_tenant_id_pipeline_name_created_at_idx" ON "run"("tenant_id", "pipeline_name", "created_at");
+
+-- CreateIndex
+CREATE INDEX "run_tenant_id_concurrency_key_status_idx" ON "run"("tenant_id", "concurrency_key", "status");
 
 -- CreateIndex
 CREATE INDEX "file_set_item_tenant_id_run_id_idx" ON "file_set_item"("tenant_id", "run_id");
@@ -364,6 +391,9 @@ CREATE INDEX "audit_event_tenant_id_run_id_idx" ON "audit_event"("tenant_id", "r
 CREATE UNIQUE INDEX "audit_event_tenant_id_dedupe_key_key" ON "audit_event"("tenant_id", "dedupe_key");
 
 -- AddForeignKey
+ALTER TABLE "principal_grant" ADD CONSTRAINT "principal_grant_tenant_id_principal_id_fkey" FOREIGN KEY ("tenant_id", "principal_id") REFERENCES "principal"("tenant_id", "id") ON DELETE RESTRICT ON UPDATE CASCADE;
+
+-- AddForeignKey
 ALTER TABLE "api_key" ADD CONSTRAINT "api_key_tenant_id_principal_id_fkey" FOREIGN KEY ("tenant_id", "principal_id") REFERENCES "principal"("tenant_id", "id") ON DELETE RESTRICT ON UPDATE CASCADE;
 
 -- AddForeignKey
@@ -395,6 +425,7 @@ ALTER TABLE "audit_event" ADD CONSTRAINT "audit_event_tenant_id_run_id_fkey" FOR
 -- The states of schema/plan.ts and of schema.prisma's comments; a test keeps them the same.
 alter table principal add constraint principal_kind check (kind in ('user', 'service'));
 alter table principal add constraint principal_role check (role in ('owner', 'engineer', 'operator', 'auditor', 'uploader', 'service'));
+alter table principal_grant add constraint principal_grant_action check (action in ('actAs', 'use'));
 alter table session add constraint session_kind check (kind in ('replaceable', 'concurrent'));
 alter table run add constraint run_status check (status in ('starting', 'running', 'succeeded', 'partial', 'failed', 'cancelled', 'refused'));
 alter table transfer add constraint transfer_status check (status in ('running', 'succeeded', 'failed', 'cancelled'));
@@ -454,6 +485,7 @@ grant select, insert on audit_event, pipeline_version, credential_index to waybi
 grant select, insert, update on principal, api_key, session, pipeline, run, transfer, delivery to waybill_app;
 grant select, insert, update, delete
   on connector_endpoint, secret, file_set_item, delivery_claim, webhook, webhook_delivery, idempotency_key to waybill_app;
+grant select, insert, delete on principal_grant to waybill_app;
 
 -- What the system role sees across tenants: the outbox, and which runs, sessions and leases
 -- the sweeps have to look at. It changes tenants' rows nowhere but in the outbox.
@@ -472,7 +504,8 @@ create policy system_sends on webhook_delivery for update to waybill_system usin
 grant select (tenant_id, id, name, url, secret_ref, version, disabled_at) on webhook to waybill_system;
 create policy system_reads on webhook for select to waybill_system using (true);
 
-grant select (tenant_id, id, pipeline_name, session_id, status, workflow_id, created_at, started_at, ended_at, cancel_requested_at)
+grant select (tenant_id, id, pipeline_name, session_id, status, workflow_id, created_at, started_at, ended_at, cancel_requested_at,
+  control_pending)
   on run to waybill_system;
 create policy system_sweeps on run for select to waybill_system using (true);
 grant select (tenant_id, id, principal_id, application_id, kind, created_at, expires_at, ended_at) on session to waybill_system;

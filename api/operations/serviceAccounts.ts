@@ -1,0 +1,91 @@
+import { type NewEvent, recordEvents } from '../../audit/record.ts';
+import { addGrant, type GrantAction, removeGrant } from '../../identity/grants.ts';
+import type { TenantTransaction } from '../../prisma/contract.ts';
+import type { Principal } from '../../prisma/generated/client.ts';
+import { WaybillError } from '../../schema/errors.ts';
+import { resourceNamePattern } from '../../schema/names.ts';
+import type { Operation } from '../context.ts';
+import { actorOf } from './events.ts';
+
+export interface GrantInput {
+  account: string;
+  action: GrantAction;
+  target: string;
+}
+
+/** Makes an account that runs act as. It may do nothing until something is granted. Throws invalid for a name out of form, conflict for one that is taken. */
+export async function createServiceAccount(
+  { store, caller }: Operation,
+  { name }: { name: string },
+): Promise<{ account: Principal }> {
+  const { tenantId } = caller;
+  if (!new RegExp(resourceNamePattern).test(name))
+    throw new WaybillError(
+      'invalid',
+      'a name has 3 to 63 lower-case letters, digits and hyphens, and begins with a letter',
+      {
+        field: 'name',
+      },
+    );
+  return store.withTenant(tenantId, async ({ db, sql }) => {
+    if ((await db.principal.findFirst({ where: { tenantId, name } })) !== null)
+      throw new WaybillError('conflict', `there is an account ${name} already`, { field: 'name' });
+    const account = await db.principal.create({ data: { tenantId, kind: 'service', name, role: 'service' } });
+    const data = { account: name, role: account.role };
+    await recordEvents(sql, tenantId, [{ type: 'account.created', actor: actorOf(caller), data }]);
+    return { account };
+  });
+}
+
+/**
+ * Lets an account act as another one, or use an endpoint. What it had already stays. Throws not-found for an account or a
+ * target that is not there.
+ */
+export async function grantAccount(operation: Operation, input: GrantInput): Promise<{ account: Principal }> {
+  return change(operation, input, 'account.granted', async (transaction, account) => {
+    const { tenantId, principalId } = operation.caller;
+    await checkTarget(transaction, tenantId, input);
+    const { action, target } = input;
+    return addGrant(transaction.sql, tenantId, { principalId: account.id, action, target, createdBy: principalId });
+  });
+}
+
+/** Takes a grant away; runs that go on are not stopped by it, the next one is refused. Throws not-found for an unknown account. */
+export async function revokeGrant(operation: Operation, input: GrantInput): Promise<{ account: Principal }> {
+  return change(operation, input, 'account.revoked', ({ sql }, account) =>
+    removeGrant(sql, operation.caller.tenantId, {
+      principalId: account.id,
+      action: input.action,
+      target: input.target,
+    }),
+  );
+}
+
+async function change(
+  { store, caller }: Operation,
+  { account: name, action, target }: GrantInput,
+  type: NewEvent['type'],
+  work: (transaction: TenantTransaction, account: Principal) => Promise<boolean>,
+): Promise<{ account: Principal }> {
+  const { tenantId } = caller;
+  return store.withTenant(tenantId, async (transaction) => {
+    const account = await transaction.db.principal.findFirst({ where: { tenantId, name } });
+    if (account === null) throw notThere('account', name, 'account');
+    if (await work(transaction, account)) {
+      const data = { account: name, action, target };
+      await recordEvents(transaction.sql, tenantId, [{ type, actor: actorOf(caller), data }]);
+    }
+    return { account };
+  });
+}
+
+async function checkTarget({ db }: TenantTransaction, tenantId: string, { action, target }: GrantInput): Promise<void> {
+  const where = { tenantId, name: target };
+  if (action === 'actAs') {
+    if ((await db.principal.findFirst({ where })) === null) throw notThere('account', target, 'target');
+  } else if ((await db.connectorEndpoint.findFirst({ where })) === null) throw notThere('endpoint', target, 'target');
+}
+
+function notThere(what: string, name: string, field: string): WaybillError {
+  return new WaybillError('not-found', `there is no ${what} ${JSON.stringify(name)}`, { field });
+}

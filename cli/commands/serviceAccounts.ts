@@ -1,0 +1,106 @@
+import { type Command, Option } from 'commander';
+import { WaybillError } from '../../schema/errors.ts';
+import { errorFields, payloadOf, type TypedError } from '../client.ts';
+import { type CommandContext, type CommonOptions, clientOf, outputOf } from '../context.ts';
+import type { Output } from '../output.ts';
+import { printList } from '../output.ts';
+import { addPageOptions, type PageOptions, readPage } from '../page.ts';
+
+interface AccountView {
+  id: string;
+  name: string;
+  role: string;
+  grants: { action: 'actAs' | 'use'; target: string }[] | null;
+}
+
+const accountFields = 'id name role grants { action target }';
+
+/** `waybill service-accounts create | grant | revoke | list`. */
+export function addServiceAccountCommands(program: Command, context: CommandContext): void {
+  const accounts = program.command('service-accounts').description('accounts that runs act as, and what was granted');
+
+  common(accounts.command('create'))
+    .description('make an account; it may do nothing until something is granted')
+    .argument('<name>')
+    .action(async (name: string, options: CommonOptions) => {
+      const answer = await clientOf(context, options).request<{ createServiceAccount: AccountAnswer }>(
+        mutation('createServiceAccount', 'CreateServiceAccountInput'),
+        { input: { name } },
+      );
+      show(outputOf(context, options), payloadOf(answer.createServiceAccount).account);
+    });
+
+  common(addGrantOptions(accounts.command('grant')))
+    .description('let an account act as another one, or use an endpoint')
+    .argument('<name>')
+    .action(async (name: string, options: GrantOptions) => {
+      const answer = await clientOf(context, options).request<{ grantAccount: AccountAnswer }>(
+        mutation('grantAccount', 'GrantInput'),
+        { input: grantOf(name, options) },
+      );
+      show(outputOf(context, options), payloadOf(answer.grantAccount).account);
+    });
+
+  common(addGrantOptions(accounts.command('revoke')))
+    .description('take a grant away; runs that go on are not stopped')
+    .argument('<name>')
+    .action(async (name: string, options: GrantOptions) => {
+      const answer = await clientOf(context, options).request<{ revokeGrant: AccountAnswer }>(
+        mutation('revokeGrant', 'GrantInput'),
+        { input: grantOf(name, options) },
+      );
+      show(outputOf(context, options), payloadOf(answer.revokeGrant).account);
+    });
+
+  addPageOptions(common(accounts.command('list')))
+    .description('list accounts and their grants')
+    .action(async (options: CommonOptions & PageOptions) => {
+      const page = await readPage<AccountView>(clientOf(context, options), options, {
+        query: `query Accounts($first: Int, $after: String) { page: serviceAccounts(first: $first, after: $after) {
+          edges { node { ${accountFields} } } pageInfo { hasNextPage endCursor } } }`,
+      });
+      printList(outputOf(context, options), page, ['NAME', 'ROLE', 'GRANTS'], (account) => [
+        account.name,
+        account.role,
+        grantsOf(account),
+      ]);
+    });
+}
+
+interface GrantOptions extends CommonOptions {
+  actAs?: string;
+  use?: string;
+}
+
+type AccountAnswer = ({ __typename: string } & { account: AccountView }) | TypedError;
+
+function addGrantOptions(command: Command): Command {
+  return command
+    .addOption(new Option('--act-as <account>', 'runs act as that account').conflicts('use'))
+    .option('--use <endpoint>', 'runs reach that endpoint');
+}
+
+function grantOf(account: string, { actAs, use }: GrantOptions): { account: string; action: string; target: string } {
+  if (actAs !== undefined) return { account, action: 'actAs', target: actAs };
+  if (use !== undefined) return { account, action: 'use', target: use };
+  throw new WaybillError('invalid', 'say what is granted: --act-as ACCOUNT or --use ENDPOINT');
+}
+
+function mutation(name: string, input: string): string {
+  return `mutation Change($input: ${input}!) { ${name}(input: $input) { ${errorFields} ... on AccountPayload { account { ${accountFields} } } } }`;
+}
+
+function show(output: Output, account: AccountView): void {
+  if (output.json) output.object({ account });
+  else output.line(`${account.name} (${account.role}): ${grantsOf(account)}`);
+}
+
+function grantsOf({ grants }: AccountView): string {
+  return (grants ?? []).map(({ action, target }) => `${action} ${target}`).join(', ') || '-';
+}
+
+function common(command: Command): Command {
+  return command
+    .option('--state <folder>', 'state folder of a running `waybill dev`')
+    .option('--json', 'one JSON object on stdout');
+}

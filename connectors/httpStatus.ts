@@ -1,0 +1,66 @@
+import { type ErrorKind, WaybillError } from '../schema/errors.ts';
+import type { RequestAnswer } from './contract.ts';
+
+/** The longest wait that a server may ask for. */
+const maxRetryAfterMs = 24 * 3_600_000;
+/** An answer is quoted up to here. */
+const quotedCharacters = 300;
+
+const kinds = new Map<number, ErrorKind>([
+  [401, 'unauthenticated'],
+  [402, 'forbidden'],
+  [403, 'forbidden'],
+  [404, 'not-found'],
+  [405, 'unsupported'],
+  [407, 'unauthenticated'],
+  [408, 'rate-limited'],
+  [409, 'conflict'],
+  [410, 'not-found'],
+  [412, 'conflict'],
+  [423, 'unavailable'],
+  [425, 'unavailable'],
+  [429, 'rate-limited'],
+  [451, 'forbidden'],
+  [501, 'unsupported'],
+  [507, 'disk-full'],
+]);
+
+/** What a status that nobody expected means, with what the server says about it and how long it asks to wait. */
+export function statusError(
+  answer: RequestAnswer,
+  asked: string,
+  place: { endpoint?: string; path?: string } = {},
+): WaybillError {
+  const { status, headers } = answer;
+  const retryAfterMs = readRetryAfter(headers['retry-after']);
+  return new WaybillError(kindOf(status), `${asked} was answered with ${status}${says(answer)}`, {
+    operation: 'asking',
+    ...place,
+    status,
+    ...(retryAfterMs !== null && { retryAfterMs }),
+  });
+}
+
+function kindOf(status: number): ErrorKind {
+  const known = kinds.get(status);
+  if (known) return known;
+  if (status >= 500) return 'unavailable';
+  // A success or a redirect that the step does not take for one: trying again may change it, a correction surely does.
+  return status < 400 ? 'protocol' : 'invalid';
+}
+
+function says({ status, headers, text }: RequestAnswer): string {
+  if (status >= 300 && status < 400 && headers.location !== undefined) {
+    const origin = URL.canParse(headers.location) ? new URL(headers.location).origin : 'another path';
+    return `, a redirect to ${origin}, which is not followed: correct the base address of the endpoint`;
+  }
+  const words = text.replace(/\s+/g, ' ').trim();
+  return words === '' ? '' : `: ${words.slice(0, quotedCharacters).toWellFormed()}`;
+}
+
+/** Seconds, or a date. */
+function readRetryAfter(text: string | undefined): number | null {
+  if (text === undefined) return null;
+  const ms = /^\d+$/.test(text.trim()) ? Number(text) * 1000 : Date.parse(text) - Date.now();
+  return Number.isFinite(ms) ? Math.min(Math.max(0, ms), maxRetryAfterMs) : null;
+}

@@ -1,0 +1,74 @@
+import type { Sql } from './contract.ts';
+
+/**
+ * The SQL of runs that share a concurrency key. The run's own row is its place: a run of the key in status `starting`
+ * waits, one that is `running` holds. However a run is closed, its place is free with it.
+ */
+export interface KeyedRun extends Record<string, unknown> {
+  id: string;
+  workflowId: string;
+  status: 'starting' | 'running';
+  limit: number;
+  cancelRequested: boolean;
+}
+
+/** Makes the runs of one key wait for each other until the transaction ends. To be taken before the lock of any run's row. */
+export async function lockConcurrencyKey(sql: Sql, tenantId: string, key: string): Promise<void> {
+  await sql.query(`select pg_advisory_xact_lock(hashtextextended('concurrency/' || $1::text || '/' || $2::text, 0))`, [
+    tenantId,
+    key,
+  ]);
+}
+
+/** All runs of the key that wait or hold, in the order in which they were started. */
+export async function runsOfKey(sql: Sql, tenantId: string, key: string): Promise<KeyedRun[]> {
+  return sql.query<KeyedRun>(
+    `select id, workflow_id as "workflowId", status, concurrency_limit as "limit", cancel_requested_at is not null as "cancelRequested"
+       from run where tenant_id = $1::uuid and concurrency_key = $2::text and status in ('starting', 'running')
+      order by created_at, id`,
+    [tenantId, key],
+  );
+}
+
+/** Notes which key a run goes by: from now on it waits for it. */
+export async function joinKey(
+  sql: Sql,
+  tenantId: string,
+  runId: string,
+  { key, limit }: { key: string; limit: number },
+): Promise<void> {
+  await sql.query(
+    `update run set concurrency_key = $3::text, concurrency_limit = $4::int
+      where tenant_id = $1::uuid and id = $2::uuid and concurrency_key is distinct from $3::text`,
+    [tenantId, runId, key, limit],
+  );
+}
+
+/** The key of a run, or null: it has none, or has not begun. */
+export async function keyOfRun(sql: Sql, tenantId: string, runId: string): Promise<string | null> {
+  const [row] = await sql.query<{ key: string | null }>(
+    'select concurrency_key as key from run where tenant_id = $1::uuid and id = $2::uuid',
+    [tenantId, runId],
+  );
+  return row?.key ?? null;
+}
+
+/** Says what a run that has not begun waits for. */
+export async function noteWaiting(sql: Sql, tenantId: string, runId: string, message: string): Promise<void> {
+  await sql.query('update run set waiting_for = $3::text where tenant_id = $1::uuid and id = $2::uuid', [
+    tenantId,
+    runId,
+    message,
+  ]);
+}
+
+/** Marks a run to be cancelled, which ends a pause too. False when that had been asked before, or it has ended. */
+export async function requestCancel(sql: Sql, tenantId: string, runId: string): Promise<boolean> {
+  const asked = await sql.query(
+    `update run set cancel_requested_at = now(), paused_at = null, paused_by = null, pause_reason = null
+      where tenant_id = $1::uuid and id = $2::uuid and status in ('starting', 'running') and cancel_requested_at is null
+      returning id`,
+    [tenantId, runId],
+  );
+  return asked.length > 0;
+}

@@ -1,0 +1,57 @@
+import type { Block, Failure, Json, ParallelBlock } from '../schema/plan.ts';
+import { failureOf, type Place, Suspended, type Walker } from './interpreter.ts';
+import { StepFailed } from './port.ts';
+
+/**
+ * Runs the branches at the same time, `maxParallel` at most. A branch that fails does not stop the others, unless
+ * `failFast` says so: those that run are then cancelled, and those that have not begun never do. Fails with the failure of
+ * the first branch in the order of the file.
+ */
+export async function walkParallel(walker: Walker, block: ParallelBlock, place: Place): Promise<Json> {
+  const failures = new Map<number, Failure>();
+  const running = new Map<number, { task: Promise<void>; cancel(): void }>();
+  let broken: { error: unknown } | null = null;
+  let stopped = false;
+
+  function note(index: number, error: unknown): void {
+    if (error instanceof Suspended) return;
+    const failure = failureOf(error);
+    failures.set(index, failure);
+    if (failure.kind === 'cancelled' || !block.failFast || stopped) return;
+    stopped = true;
+    for (const other of running.values()) other.cancel();
+  }
+
+  function start(index: number, branch: Block): void {
+    const { result, cancel } = walker.port.cancellable(() => walker.block(branch, place));
+    const task = result
+      .then(
+        () => undefined,
+        (error: unknown) => note(index, error),
+      )
+      .catch((error: unknown) => {
+        broken ??= { error };
+      })
+      .finally(() => running.delete(index));
+    running.set(index, { task, cancel });
+  }
+
+  const outcomes = walker.state.frames[place.instance]?.outcomes ?? {};
+  // What failed before a suspension stops the others before they begin again.
+  for (const [index, branch] of block.branches.entries()) {
+    const failure = outcomes[branch.path]?.failure;
+    if (failure != null) note(index, new StepFailed(failure));
+  }
+  for (const [index, branch] of block.branches.entries()) {
+    while (running.size >= block.maxParallel) await Promise.race([...running.values()].map(({ task }) => task));
+    if (stopped || walker.suspending || broken !== null) break;
+    if (!failures.has(index)) start(index, branch);
+  }
+  await Promise.all([...running.values()].map(({ task }) => task));
+  if (broken !== null) throw (broken as { error: unknown }).error;
+  if (walker.suspending) throw new Suspended();
+  const inOrder = [...failures].sort(([left], [right]) => left - right).map(([, failure]) => failure);
+  const first = inOrder.find(({ kind }) => kind !== 'cancelled') ?? inOrder[0];
+  if (first !== undefined) throw new StepFailed(first);
+  return null;
+}
