@@ -1,6 +1,7 @@
 import type { Connector, Sink, Source } from '../connectors/contract.ts';
 import type { OpenedEndpoint } from '../connectors/registry.ts';
 import { WaybillError } from '../schema/errors.ts';
+import type { Gate } from './transfer/gate.ts';
 
 /** The connector with the endpoint's name in every error: a copy has two ends, and people must know which one failed. */
 export function withEndpointName(connector: Connector, endpoint: string): Connector {
@@ -35,12 +36,21 @@ export function withEndpointName(connector: Connector, endpoint: string): Connec
   };
 }
 
-/** As `withEndpointName`, for an endpoint that holds no files. */
+/** As `withEndpointName`, for an endpoint that holds no files: whatever is asked of it waits for its turn at the gate. */
 export function withEndpointNameOnService(
   opened: Exclude<OpenedEndpoint, { serves: 'files' }>,
   name: string,
+  gate: Gate,
 ): OpenedEndpoint {
   const { endpoint } = opened;
+  const inTurn = async <Result>(signal: AbortSignal, path: string | undefined, ask: () => Promise<Result>) => {
+    const leave = await gate.enter(signal);
+    try {
+      return await nameErrors(ask(), name, path);
+    } finally {
+      leave();
+    }
+  };
   const reachable = {
     check: (signal: AbortSignal) => nameErrors(endpoint.check(signal), name, undefined),
     close: () => endpoint.close(),
@@ -51,14 +61,17 @@ export function withEndpointNameOnService(
       serves: 'requests',
       endpoint: {
         ...reachable,
-        request: (request, signal) => nameErrors(requester.request(request, signal), name, request.path),
+        request: (request, signal) => inTurn(signal, request.path, () => requester.request(request, signal)),
       },
     };
   }
   const { endpoint: notifier } = opened;
   return {
     serves: 'messages',
-    endpoint: { ...reachable, send: (message, signal) => nameErrors(notifier.send(message, signal), name, undefined) },
+    endpoint: {
+      ...reachable,
+      send: (message, signal) => inTurn(signal, undefined, () => notifier.send(message, signal)),
+    },
   };
 }
 
@@ -89,7 +102,8 @@ async function nameErrors<Result>(call: Promise<Result>, endpoint: string, path:
   }
 }
 
-function nameError(error: unknown, endpoint: string, path: string | undefined): unknown {
+/** The error with endpoint and path, where it does not name an endpoint itself. */
+export function nameError(error: unknown, endpoint: string, path: string | undefined): unknown {
   if (!(error instanceof WaybillError) || error.context.endpoint !== undefined) return error;
   const facts = { ...(path !== undefined && { path }), ...error.context, endpoint };
   return new WaybillError(error.kind, error.message, {

@@ -91,10 +91,11 @@ export function createEndpointPool(dependencies: {
     }
     const opened = registry.open(stored.connector, stored.config, secrets, connectorContext);
     const concurrency = stored.concurrency ?? concurrencyWhenUnlimited;
+    const gate = createGate(concurrency);
     return {
       revision: stored.revision,
-      opened: named(opened, name),
-      settings: { concurrency, gate: createGate(concurrency) },
+      opened: named(opened, name, gate),
+      settings: { concurrency, gate },
       users: 0,
       usedAt: Date.now(),
       outdated: false,
@@ -150,10 +151,10 @@ export function createEndpointPool(dependencies: {
   };
 }
 
-function named(opened: OpenedEndpoint, name: string): OpenedEndpoint {
+function named(opened: OpenedEndpoint, name: string, gate: Gate): OpenedEndpoint {
   return opened.serves === 'files'
     ? { serves: 'files', endpoint: withEndpointName(opened.endpoint, name) }
-    : withEndpointNameOnService(opened, name);
+    : withEndpointNameOnService(opened, name, gate);
 }
 
 const serviceWords: Record<Service, { is: string; use: string }> = {

@@ -45,6 +45,11 @@ test('the type is the kind, and the message says place, what happened and what t
   expect(JSON.stringify([failure.message, failure.details, failure.cause])).not.toContain('secret');
 });
 
+test('an error that knows better than its kind what to do says so', () => {
+  const failure = failureOf(fault('unauthenticated', { advice: 'Give its authority as the secret `ca`.' }));
+  expect(failure.message).toBe('unauthenticated: it broke. Give its authority as the secret `ca`.');
+});
+
 test('permanent kinds, kinds the step names and the last attempt are not retried', () => {
   expect(failureOf(fault('integrity')).nonRetryable).toBe(true);
   expect(failureOf(fault('timeout')).nonRetryable).toBe(true);

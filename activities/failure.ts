@@ -29,7 +29,7 @@ export function toApplicationFailure(
   const inTime = nowMs + delayMs - startedAtMs <= policy.forMs;
   const again = mayRetry(error, policy, attempt) && inTime;
   return ApplicationFailure.create({
-    message: `${error.kind}: ${tellFailure(error, messageLength).replace(/\.$/, '')}. ${errorKinds[error.kind].advice}`,
+    message: `${error.kind}: ${tellFailure(error, messageLength).replace(/\.$/, '')}. ${error.context.advice ?? errorKinds[error.kind].advice}`,
     type: error.kind,
     nonRetryable: !again,
     details: [asFailure(error)],

@@ -86,17 +86,15 @@ export async function finishRun(
       const data = { pipeline: closed.pipelineName, status, ...counts, error: error as unknown as Json };
       await recordEvents(sql, tenantId, [
         { type: endEvents[status], outcome, actor, runId, data, dedupeKey: `run.ended/${runId}` },
-        ...(closed.sessionId === null
-          ? []
-          : [
-              {
-                type: 'session.closed',
-                actor,
-                runId,
-                data: { reason: 'run ended' },
-                dedupeKey: `session.closed/${closed.sessionId}`,
-              },
-            ]),
+        ...[closed.sessionId, ...closed.stepSessionIds]
+          .filter((sessionId) => sessionId !== null)
+          .map((sessionId) => ({
+            type: 'session.closed',
+            actor,
+            runId,
+            data: { reason: 'run ended', session: publicId('session', sessionId) },
+            dedupeKey: `session.closed/${sessionId}`,
+          })),
       ]);
     }
     return { status, ...counts, wake: key === null ? [] : await nextOfKey(sql, tenantId, key) };

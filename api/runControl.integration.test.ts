@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
+import { defineSearchAttributeKey } from '@temporalio/common';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { rowId } from '../schema/names.ts';
+import { finishingStatus } from '../schema/workflow.ts';
 import { startTestApi, type TestApi } from '../test/servers/api.ts';
 import { startTemporal, type TestTemporal } from '../test/servers/temporal.ts';
 
@@ -127,6 +129,24 @@ describe('pauseRun and resumeRun', () => {
       __typename: 'ConflictError',
       message: 'the run is being cancelled',
     });
+  });
+
+  test('a cancellation of a run in its finally is told that it comes too late', async () => {
+    await publish(api);
+    const { run } = await start();
+    const workflow = api.temporal.workflow.getHandle(run.workflowId);
+    await workflow.terminate('another takes its place, with the status that finally gives');
+    await api.temporal.workflow.start('orders-in', {
+      taskQueue: 'waybill-runs',
+      workflowId: run.workflowId,
+      typedSearchAttributes: [{ key: defineSearchAttributeKey('WaybillStatus', 'KEYWORD'), value: finishingStatus }],
+    });
+    const { body } = await api.graphql(
+      api.keys.a,
+      `mutation($id: ID!) { cancelRun(input: { id: $id }) { ... on CancelRunPayload { note run { status } } } }`,
+      { id: run.id },
+    );
+    expect(body.data.cancelRun).toEqual({ note: expect.stringContaining('`finally`'), run: { status: 'starting' } });
   });
 
   test('refuse a run that has ended, one that is not there, and one of another tenant; need the permission', async () => {

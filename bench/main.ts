@@ -8,13 +8,14 @@ import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import type { Benchmark, Measurement } from './benchmark.ts';
+import { type Benchmark, endSignals, type Measurement } from './benchmark.ts';
 import { foreachScale } from './foreach-scale.ts';
 import { localCopy } from './local-copy.ts';
 import { sftp } from './sftp.ts';
 import { steps } from './steps.ts';
+import { validate } from './validate.ts';
 
-const benchmarks: readonly Benchmark[] = [localCopy, sftp, steps, foreachScale];
+const benchmarks: readonly Benchmark[] = [localCopy, sftp, steps, foreachScale, validate];
 
 type Line = Measurement & { ratio: number; rssMiB: number };
 
@@ -27,7 +28,8 @@ const { values: options } = parseArgs({
   },
 });
 const say = (message: string): void => void process.stderr.write(`${message}\n`);
-process.exitCode = await main();
+// What was interrupted may still hold timers and sockets.
+process.exit(await main());
 
 async function main(): Promise<number> {
   if (options.help) {
@@ -42,9 +44,11 @@ async function main(): Promise<number> {
   }
   if (!options.json) print(['name', 'ours', 'peer', 'unit', 'ratio', 'rss MiB']);
   if (chosen.length === 1) return measure(chosen[0]!);
-  let failed = 0;
-  for (const { name } of chosen) if ((await measureApart(name)) !== 0) failed++;
-  return failed === 0 ? 0 : 1;
+  for (const { name } of chosen) {
+    const code = await measureApart(name);
+    if (code !== 0) return code;
+  }
+  return 0;
 }
 
 async function measure({ name, measure: take }: Benchmark): Promise<number> {
@@ -64,6 +68,7 @@ async function measureApart(name: string): Promise<number> {
   const child = spawn(process.execPath, [fileURLToPath(import.meta.url), ...words], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
+  for (const signal of endSignals) process.once(signal, () => child.kill(signal));
   const ended = new Promise<number>((resolve, reject) => {
     child.once('error', reject);
     child.once('close', (code) => resolve(code ?? 1));

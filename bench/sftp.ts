@@ -8,7 +8,7 @@ import type { Connector } from '../connectors/contract.ts';
 import { openSftp } from '../connectors/sftp/connector.ts';
 import { createDialler } from '../network/dialler.ts';
 import { type Sshd, startSshd } from '../test/servers/sshd.ts';
-import { type Benchmark, inFlight, type Measurement, median, timed } from './benchmark.ts';
+import { type Benchmark, inFlight, interruptible, type Measurement, median, timed } from './benchmark.ts';
 
 const run = promisify(execFile);
 const never = new AbortController().signal;
@@ -35,7 +35,9 @@ export const sftp: Benchmark = {
         await writeFile(join(folder, 'small', `${index}.bin`), content.subarray(0, smallBytes));
       await writeFile(join(folder, 'key'), privateKey, { mode: 0o600 });
       await connector.check(never);
-      return await compare({ connector, server, folder, content, smallFiles, rounds: quick ? 3 : 5, say });
+      return await interruptible(
+        compare({ connector, server, folder, content, smallFiles, rounds: quick ? 3 : 5, say }),
+      );
     } finally {
       await connector.close();
       await dialler.close();

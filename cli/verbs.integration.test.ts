@@ -134,6 +134,10 @@ describe('the verbs, in the order of a first day', { timeout: 120_000 }, () => {
         endedAt: expect.any(String),
         outputs: { files: 2, label: 'x=y' },
         error: null,
+        paused: null,
+        waitingFor: null,
+        workflowId: expect.stringContaining('/orders-in/'),
+        temporalUrl: expect.stringMatching(/^http:/),
       },
       transfers: { files: 2, bytes: 15, skipped: 0, failed: 0 },
     });
@@ -187,6 +191,80 @@ describe('the verbs, in the order of a first day', { timeout: 120_000 }, () => {
     expect((await json(['run', 'orders-in', '--input', 'colour=red'])).code).toBe(2);
     expect((await json(['run', 'absent-one'])).code).toBe(1);
     expect((await json(['watch', `run_${'0'.repeat(32)}`])).code).toBe(1);
+  });
+
+  test('a run is held, shown with who holds it, found by its workflow, resumed and cancelled', async () => {
+    write('slow.yaml', 'pipeline: slow-one\napiVersion: waybill/v1\nsteps: [ { wait: 10m } ]\n');
+    await json(['apply', 'slow.yaml']);
+    const { answer } = await json(['run', 'slow-one']);
+    const { id, workflowId } = answer.run;
+    const paused = await json(['pause', id, '--reason', 'ACME restarts']);
+    expect([paused.code, paused.answer.run.paused]).toEqual([
+      0,
+      { at: expect.any(String), by: 'owner', reason: 'ACME restarts' },
+    ]);
+    expect((await json(['runs', 'show', workflowId])).answer.run.id).toBe(id);
+    const { stdout } = await waybill(['runs', 'show', id, '--state', state]);
+    expect(stdout).toContain(`paused by owner since ${paused.answer.run.paused.at}: ACME restarts`);
+    const list = await waybill(['runs', '--pipeline', 'slow-one', '--state', state]);
+    expect(list.stdout).toContain('(paused)');
+    expect((await json(['resume', id])).answer.run.paused).toBeNull();
+    expect((await json(['cancel', id])).code).toBe(0);
+    expect(await json(['watch', id])).toMatchObject({ code: 1, answer: { run: { status: 'cancelled' } } });
+    expect((await json(['pause', id])).answer.error.message).toContain('cancelled');
+  });
+
+  test('a run that tolerates what failed is partial: 5', async () => {
+    write(
+      'partial.yaml',
+      `pipeline: in-part
+apiVersion: waybill/v1
+endpoints: { landing: landing-zone }
+steps:
+  - id: each
+    forEach: '["absent-1", "absent-2"]'
+    as: name
+    tolerate: 100%
+    steps: [ { use: files.move@1, with: { from: "landing:/\${{ name }}", to: "/moved/" } } ]
+`,
+    );
+    const applied = await json(['apply', 'partial.yaml']);
+    expect(applied.code, applied.stderr).toBe(0);
+    expect(await json(['run', 'in-part', '--wait'])).toMatchObject({ code: 5, answer: { run: { status: 'partial' } } });
+  });
+
+  test('a run of a named version; one that is refused is recorded, named, and its code says why', async () => {
+    const version = (await json(['runs', '--pipeline', 'orders-in', '--first', '1'])).answer.items[0].version;
+    const ran = await json(['run', 'orders-in', '--version', version]);
+    expect(ran.answer.run.version).toBe(version);
+    const refused = await json(['run', 'orders-in', '--version', '0123abcd']);
+    expect(refused).toMatchObject({ code: 1, answer: { error: { kind: 'not-found' }, run: { status: 'refused' } } });
+    expect(refused.stderr).toContain(`${refused.answer.run.id} is recorded as refused`);
+    expect((await json(['watch', refused.answer.run.id])).answer.run).toMatchObject({
+      status: 'refused',
+      error: { kind: 'not-found' },
+    });
+    expect((await json(['run', 'orders-in', '--version', 'latest'])).code).toBe(2);
+  });
+
+  test('accounts that runs act as are made, granted, listed; without a grant nothing acts as them: 4', async () => {
+    expect((await json(['service-accounts', 'create', 'svc-orders'])).answer.account).toMatchObject({ grants: [] });
+    const text = pipeline('partner:/out/*.csv').replace('landing:/orders/', 'landing:/acted/');
+    write('as.yaml', text.replace('orders-in', 'orders-as\nsession: { as: svc-orders }'));
+    const refused = await json(['apply', 'as.yaml']);
+    expect([refused.code, refused.answer.error.message]).toEqual([4, expect.stringContaining('--use acme-sftp')]);
+    for (const endpoint of ['acme-sftp', 'landing-zone'])
+      expect((await json(['service-accounts', 'grant', 'svc-orders', '--use', endpoint])).code).toBe(0);
+    expect((await json(['apply', 'as.yaml'])).code).toBe(0);
+    expect(await json(['run', 'orders-as', '--wait'])).toMatchObject({ code: 0, answer: { run: { error: null } } });
+    await json(['service-accounts', 'revoke', 'svc-orders', '--use', 'acme-sftp']);
+    expect((await json(['run', 'orders-as'])).code).toBe(4);
+    expect((await json(['service-accounts', 'list'])).answer.items).toMatchObject([
+      { name: 'svc-orders', grants: [{ action: 'use', target: 'landing-zone' }] },
+    ]);
+    expect((await json(['service-accounts', 'grant', 'svc-orders'])).code).toBe(2);
+    const both = ['service-accounts', 'grant', 'svc-orders', '--use', 'a', '--act-as', 'b'];
+    expect((await json(both)).code).toBe(2);
   });
 
   test('a key does what its scopes say: anything else is 4, and so is a revoked key', async () => {

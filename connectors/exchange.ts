@@ -138,8 +138,8 @@ function exchangeError(error: unknown, host: string, facts: Record<string, unkno
 export function untrustedCertificate(host: string, code: string, facts: Record<string, unknown>): WaybillError {
   return new WaybillError(
     'unauthenticated',
-    `the certificate of ${host} is not to be trusted (${code}); nothing was sent. Give its authority as the secret \`ca\`, or ask its owner`,
-    facts,
+    `the certificate of ${host} is not to be trusted (${code}); nothing was sent`,
+    { ...facts, advice: 'Give its authority as the secret `ca` of the endpoint, or ask the owner of the server.' },
   );
 }
 
@@ -153,6 +153,7 @@ export function codeOf(error: unknown): string {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     const { code } = cause as NodeJS.ErrnoException;
     if (typeof code === 'string') return code;
+    if (cause.name === 'HTTPParserError') return 'HPE_INVALID';
     if (cause instanceof AggregateError && cause.errors.length > 0) return codeOf(cause.errors.at(-1));
   }
   return '';

@@ -38,6 +38,7 @@ export function statusError(
     ...place,
     status,
     ...(retryAfterMs !== null && { retryAfterMs }),
+    ...adviceOf(status),
   });
 }
 
@@ -49,10 +50,22 @@ function kindOf(status: number): ErrorKind {
   return status < 400 ? 'protocol' : 'invalid';
 }
 
+/** The advice of the kinds speaks of files and of servers in general. */
+function adviceOf(status: number): { advice?: string } {
+  if (status === 404 || status === 410) return { advice: 'Check the path and the base address of the endpoint.' };
+  if (status === 409 || status === 412)
+    return { advice: 'The server holds it in another state than the request expects; look at what it says.' };
+  if (status === 405 || status === 501)
+    return { advice: 'The server does not take this method there; correct the step.' };
+  if (status < 400)
+    return { advice: 'Name the statuses that are a success under `expect`, or correct the base address.' };
+  return {};
+}
+
 function says({ status, headers, text }: RequestAnswer): string {
   if (status >= 300 && status < 400 && headers.location !== undefined) {
     const origin = URL.canParse(headers.location) ? new URL(headers.location).origin : 'another path';
-    return `, a redirect to ${origin}, which is not followed: correct the base address of the endpoint`;
+    return `, a redirect to ${origin}, which is not followed`;
   }
   const words = text.replace(/\s+/g, ' ').trim();
   return words === '' ? '' : `: ${words.slice(0, quotedCharacters).toWellFormed()}`;

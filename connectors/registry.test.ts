@@ -11,14 +11,24 @@ const context: ConnectorContext = {
 const registry = createRegistry();
 const sftpConfig = { host: 'sftp.example', username: 'acme', hostKeys: [`SHA256:${'A'.repeat(43)}`] };
 
-test('what ships is local and sftp, and each can be found by its kind', () => {
-  expect(registry.definitions.map(({ kind }) => kind)).toEqual(['local', 'sftp']);
+test('what ships can be found by its kind, and each says what it is for', () => {
+  expect(registry.definitions.map(({ kind }) => kind)).toEqual(['local', 'sftp', 'http', 'smtp', 'slack', 'teams']);
+  expect(registry.definitions.map(({ serves }) => serves)).toEqual([
+    'files',
+    'files',
+    'requests',
+    'messages',
+    'messages',
+    'messages',
+  ]);
   expect(registry.find('sftp')?.summary).toMatch(/SFTP/);
   expect(registry.find('toString')).toBeUndefined();
 });
 
 test('an unknown kind is invalid and names the known ones', () => {
-  expect(() => registry.open('ftp', {}, {}, context)).toThrow(/no connector "ftp"; known: local, sftp/);
+  expect(() => registry.open('ftp', {}, {}, context)).toThrow(
+    /no connector "ftp"; known: local, sftp, http, smtp, slack, teams/,
+  );
 });
 
 test('a config that the schema refuses is invalid and names the field', () => {

@@ -41,7 +41,9 @@ const kindKeys = Object.keys(kinds) as KindKey[];
 function checkBlock(block: Located, path: string, scope: BlockScope, context: PipelineContext): CheckedBlock {
   const { report } = context;
   if (!block.entries) {
-    report.add('INVALID_VALUE', block.range, `a step must be a mapping with ${kindWords}`);
+    const key = /^([A-Za-z]\w{0,60}):\S/.exec(String(block.value))?.[1];
+    const hint = key === undefined ? undefined : `put a blank behind \`${key}:\``;
+    report.add('INVALID_VALUE', block.range, `a step must be a mapping with ${kindWords}`, hint);
     return { block: null, steps: scope.steps };
   }
   const keys = block.entries;

@@ -93,7 +93,8 @@ export function describeCelError(error: unknown, cel: string, kind: 'syntax' | '
   for (const [name, ours] of replacedFunctions) text = text.replaceAll(ours, name);
   text = text
     .replace(/^found no matching overload for '(.*)'$/, 'no function takes $1')
-    .replace(/^no such overload: /, 'no operator takes ');
+    .replace(/^no such overload: /, 'no operator takes ')
+    .replace(/^no such key: (.*)$/i, 'there is no field `$1`');
   // A type of ours is registered under a name such as `$steps.list`: seen from outside it is a mapping.
   text = text.replace(/dyn<(\w+)>/g, '$1').replace(/\$[A-Za-z0-9_.]+/g, 'map');
   text = text

@@ -148,6 +148,7 @@ function firstOfList(list: Iterable<unknown>, count: bigint): unknown[] {
 /** Of a file set and of the failed items of a loop: they hold as many rows as the pipeline asks for anywhere. */
 export function firstOfSet(set: Map<unknown, unknown>, count: bigint): unknown[] {
   const rows = set.get('head');
+  if (rows === undefined && set.get('count') === 0n) return [];
   if (!Array.isArray(rows)) throw new Error('first() takes a list, a file set or the failed items of a loop');
   return rows.slice(0, Number(count));
 }

@@ -63,10 +63,12 @@ export interface CheckResult {
  */
 export function check(files: SourceFile[], options: CheckOptions): CheckResult {
   const result: CheckResult = { ok: true, diagnostics: [], documents: [], ignored: [] };
-  const sources = files.map((source) => readFile(source, result));
-  const endpoints = allEndpoints(sources, options);
+  // Only where endpoints are looked up must every file be read before the first is checked; else one is held at a time.
+  const read = options.knownEndpoints ? files.map((source) => readFile(source, result)) : undefined;
+  const endpoints = allEndpoints(read ?? [], options);
   const names = new Map<string, string>();
-  for (const source of sources) {
+  for (const [index, file] of files.entries()) {
+    const source = read?.[index] ?? readFile(file, result);
     for (const { kind, document } of source.documents) {
       reportDuplicate(source, kind, document, names);
       const checked = checkDocument(source, kind, document, endpoints, options);

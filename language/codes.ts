@@ -22,6 +22,11 @@ export const diagnosticCodes = {
     'YAML features that are not part of the language: tags, complex keys, __proto__.',
     'Write plain keys and values.',
   ],
+  LEADING_ZERO: [
+    'warning',
+    'A number begins with a zero: YAML 1.1 read it as octal, YAML 1.2 as decimal.',
+    'Leave the zero out, or put the value in quotes.',
+  ],
   UNKNOWN_ALIAS: [
     'error',
     'A YAML alias (*name) without its anchor (&name) before it.',

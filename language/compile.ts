@@ -7,8 +7,8 @@ import { contentHash } from './contentHash.ts';
 import type { Located } from './source.ts';
 
 /** How a step is tried again: the action's policy, then what the pipeline says for all its steps, then what the step says. */
-export function compileRetry(action: ActionManifest, ...settings: Array<RetrySettings | undefined>): RetryPolicy {
-  const policy = { ...action.retry, notOn: [...action.retry.notOn] };
+export function compileRetry(own: RetryPolicy, ...settings: Array<RetrySettings | undefined>): RetryPolicy {
+  const policy = { ...own, notOn: [...own.notOn] };
   for (const setting of settings) {
     if (!setting) continue;
     policy.forMs = durationMs(setting.for) ?? policy.forMs;

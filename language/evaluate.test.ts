@@ -13,7 +13,13 @@ const scope = {
   },
   file: { endpoint: 'acme-sftp', path: '/out/ORD_1.tar.gz', name: 'ORD_1.tar.gz', size: 10, modified: null },
   run: { id: 'run_1', date: '2026-03-01', startedAt: '2026-03-01T10:11:12.000Z' },
-  steps: { list: { files: { ref: 'x', count: 0, bytes: 0 } }, skipped: null },
+  steps: {
+    list: { files: { ref: 'x', count: 5, bytes: 50, head: [{ name: 'a.csv' }, { name: 'b.csv' }, { name: 'c.csv' }] } },
+    empty: { files: { ref: 'y', count: 0, bytes: 0 } },
+    each: { count: 9, failed: { count: 4, head: [{ item: { name: 'a.csv' }, error: { kind: 'integrity' } }] } },
+    skipped: null,
+  },
+  vars: { half: 2.5, ports: [22, 2222] },
 };
 
 describe('an expression', () => {
@@ -54,13 +60,22 @@ describe('an expression', () => {
     ['steps.skipped == null', true],
     ['steps.skipped.files', null],
     ['steps.never.failed.count', null],
+    ['steps.list.files.first(2).map(f, f.name)', ['a.csv', 'b.csv']],
+    ['first(steps.list.files, 100).size()', 3],
+    ['steps.each.failed.first(3).map(f, f.item.name + " " + f.error.kind)', ['a.csv integrity']],
+    ['steps.never.failed.first(3)', null],
+    ['steps.skipped.files.first(3)', null],
+    ['steps.empty.files.first(3)', []],
+    ['[1, 2, 3].first(2)', [1, 2]],
+    ['inputs.list.first(100)', [1, 2, 3]],
+    ['vars.half * 2 + vars.ports[0]', 27],
   ];
   test.each(cases)('%s', (cel, value) => {
     expect(evaluate(cel, scope)).toEqual(value);
   });
 
   const refusals: Array<[cel: string, words: string]> = [
-    ['inputs.none', 'no such key: none'],
+    ['inputs.none', 'there is no field `none`'],
     ['nothing', 'unknown variable: nothing'],
     ['1 / 0', 'division by zero'],
     ['1.0 / 0.0', 'gives Infinity'],
@@ -79,7 +94,11 @@ describe('an expression', () => {
     [`${'['.repeat(3000)}`, 'nested too deeply'],
     [`${'-'.repeat(3000)}1`, 'too many parts'],
     [`"${'x'.repeat(5000)}"`, 'more than 4096 characters'],
-    ['steps.never.failed.count + 1', 'no such key'],
+    ['steps.never.failed.count + 1', 'there is no field `failed`'],
+    ['inputs.list.first(0)', 'a number that is written out, from 1 to 100'],
+    ['inputs.list.first(101)', 'a number that is written out, from 1 to 100'],
+    ['inputs.list.first(inputs.count)', 'a number that is written out, from 1 to 100'],
+    ['inputs.map.first(1)', 'takes a list, a file set or the failed items of a loop'],
   ];
   test.each(refusals)('%s is refused', (cel, words) => {
     expect(() => evaluate(cel, scope)).toThrow(WaybillError);
@@ -89,6 +108,10 @@ describe('an expression', () => {
   test('gives the same again and again', () => {
     const results = Array.from({ length: 50 }, () => evaluate('inputs.list.filter(x, x > 1).map(x, x * 2)', scope));
     expect(new Set(results.map((result) => JSON.stringify(result)))).toEqual(new Set(['[4,6]']));
+  });
+
+  test('gives no -0, which JSON would not keep', () => {
+    expect(Object.is(evaluate('-1.0 * 0.0', scope), 0)).toBe(true);
   });
 
   test('cannot reach what belongs to JavaScript', () => {
@@ -113,7 +136,7 @@ describe('an expression that would take long or much', () => {
     ['inputs.text + inputs.text', 'makes a text of more than 65536 characters'],
     ['inputs.list.map(a, inputs.text).join("")', 'more than 65536 characters'],
     ['inputs.text.replace("x", inputs.text)', 'more than 65536 characters'],
-    ['inputs.text.split("")', 'makes a list of more than 10000 elements'],
+    ['inputs.text.split("")', 'reads or makes a list of more than 10000 elements'],
     ['inputs.list.map(a, inputs.text)', 'more than 1048576 characters of JSON'],
     ['glob(inputs.text, "*a*a*a*a*b")', 'glob() takes a text of 1024'],
   ];
@@ -121,6 +144,27 @@ describe('an expression that would take long or much', () => {
     const started = performance.now();
     expect(() => evaluate(cel, large)).toThrow(words);
     expect(performance.now() - started).toBeLessThan(1000);
+  });
+});
+
+describe('an expression over rows', () => {
+  const rows = (count: number) => ({ rows: Array.from({ length: count }, (_, size) => ({ size })) });
+
+  test('takes 10,000 of them', () => {
+    expect(evaluate('rows.map(row, row.size * 2).sum()', rows(10_000))).toBe(99_990_000);
+  });
+
+  test.each([
+    ['rows.all(row, row.size >= 0)', 10_001, 'reads or makes a list of more than 10000 elements; loop with forEach'],
+    [
+      'rows.all(row, rows.exists(other, other.size > row.size))',
+      10_000,
+      'it loops over too many values; loop with forEach',
+    ],
+  ])('and says so when %s takes more', (cel, count, words) => {
+    const started = performance.now();
+    expect(() => evaluate(cel, rows(count))).toThrow(words);
+    expect(performance.now() - started).toBeLessThan(2_000);
   });
 });
 

@@ -174,7 +174,8 @@ function toJson(value: unknown, budget: { characters: number }, depth = 0): Json
   }
   if (typeof value === 'number') {
     if (!Number.isFinite(value)) throw new WaybillError('invalid', `gives ${value}`);
-    return value;
+    // JSON has no -0: a run that goes on from its history would see another value.
+    return value === 0 ? 0 : value;
   }
   if (Array.isArray(value)) return value.map((item) => toJson(item, budget, depth + 1));
   if (value instanceof Date) return value.toISOString();

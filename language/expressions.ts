@@ -16,6 +16,7 @@ import {
   fileSetType,
   headField,
   isFields,
+  isList,
   rowsOf,
   type ScopeFields,
   type ScopeType,
@@ -66,15 +67,29 @@ export function checkExpression(cel: string, scope: ExpressionScope): CheckedExp
     ({ segments }) => rowsOf(typeOf({ segments }, scope.roots)) !== undefined,
   );
 
-  const alone =
-    references.length === 1 &&
-    references[0]!.start === 0 &&
-    references[0]!.end === cel.trim().length &&
-    cel === cel.trim();
-  if (alone && !references[0]!.dynamic && typeOf(references[0]!, scope.roots) === fileSetType) {
-    return { type: 'file set', elements: 'dyn', references, firstCalls, mistakes: [] };
-  }
+  const alone = loneType(cel, references, scope.roots);
+  if (alone !== undefined) return { ...typeOfReference(alone), references, firstCalls, mistakes: [] };
   return { references, firstCalls, ...checkTypes(cel, references, firstCalls.length > 0, scope.roots) };
+}
+
+/** The type of an expression that is one name and nothing else, as most are: it needs no environment of its own. */
+function loneType(cel: string, references: readonly Reference[], roots: ScopeFields): ScopeType | undefined {
+  const [reference] = references;
+  if (references.length !== 1 || !reference || reference.dynamic) return undefined;
+  const start = cel.length - cel.trimStart().length;
+  if (reference.start !== start || reference.end !== cel.trimEnd().length) return undefined;
+  return typeOf(reference, roots);
+}
+
+function typeOfReference(type: ScopeType): { type: ValueType; elements: ScopeType } {
+  if (type === fileSetType) return { type: 'file set', elements: 'dyn' };
+  if (isList(type)) return { type: 'list', elements: type[0] };
+  if (isFields(type)) return { type: 'mapping', elements: 'dyn' };
+  const primitives = {
+    ...{ string: 'text', int: 'integer', double: 'number', bool: 'bool' },
+    ...{ list: 'list', map: 'mapping', dyn: 'any' },
+  } as const;
+  return { type: primitives[type], elements: 'dyn' };
 }
 
 /** The words for a type in messages. */
@@ -116,20 +131,20 @@ function check(run: ParseResult): { valid: boolean; type?: string; error?: unkno
   }
 }
 
-/** What an expression names, and nothing else: pipelines have many steps, an expression names few of them. */
+/** What an expression names, and nothing else: pipelines have many steps and values, an expression names few of them. */
 function variablesOf(references: readonly Reference[], roots: ScopeFields): Map<string, ScopeType> {
-  const variables = new Map<string, ScopeType>();
-  for (const { segments } of references) {
-    const root = segments[0]!.name;
-    const type = roots[root]!;
-    if (root !== 'steps' || !isFields(type) || segments.length < 2) {
-      variables.set(root, type);
-      continue;
-    }
-    const id = segments[1]!.name;
-    variables.set(root, { ...(variables.get(root) as ScopeFields | undefined), [id]: type[id]! });
-  }
-  return variables;
+  const paths = references.map(({ segments }) => segments.map(({ name }) => name));
+  const named = narrow(roots, paths);
+  return new Map(isFields(named) ? Object.entries(named) : []);
+}
+
+/** Of a type the fields that the paths lead to. What is named as a whole is a mapping; its rows are kept for `first(n)`. */
+function narrow(type: ScopeType, paths: ReadonlyArray<readonly string[]>): ScopeType {
+  if (!isFields(type)) return type;
+  if (paths.some((path) => path.length === 0)) return rowsOf(type) === undefined ? 'map' : type;
+  const names = [...new Set(paths.map(([name]) => name!))].filter((name) => Object.hasOwn(type, name));
+  const inner = (name: string) => paths.filter((path) => path[0] === name).map((path) => path.slice(1));
+  return Object.fromEntries(names.map((name) => [name, narrow(type[name]!, inner(name))]));
 }
 
 function checkReference(reference: Reference, scope: ExpressionScope): ExpressionMistake[] {

@@ -1,4 +1,5 @@
 import type { InputDeclaration, Json, Plan } from '../schema/plan.ts';
+import { formatBytes } from '../schema/quantities.ts';
 import { nearest } from './nearest.ts';
 
 export interface InputProblem {
@@ -6,8 +7,10 @@ export interface InputProblem {
   message: string;
 }
 
-/** One run's inputs go into workflow history and into every expression: they are kept small. */
-export const inputLimits = { textCharacters: 16_384, elements: 1_000, totalCharacters: 65_536, depth: 16 } as const;
+/** One run's inputs go into workflow history and into every expression: they are kept small. `totalBytes` is of JSON. */
+export const inputLimits = { textCharacters: 16_384, elements: 1_000, totalBytes: 65_536, depth: 16 } as const;
+
+const maxUnknownTold = 20;
 
 /**
  * The inputs of a run: given values checked against the declarations, defaults filled in. A text is read as the
@@ -19,14 +22,16 @@ export function resolveInputs(
 ): { ok: true; inputs: Record<string, Json> } | { ok: false; problems: InputProblem[] } {
   const problems: InputProblem[] = [];
   const inputs: Record<string, Json> = {};
-  for (const name of Object.keys(given)) {
-    if (Object.hasOwn(declared, name)) continue;
+  const unknown = Object.keys(given).filter((name) => !Object.hasOwn(declared, name));
+  for (const name of unknown.slice(0, maxUnknownTold)) {
     const meant = nearest(name, Object.keys(declared));
     problems.push({
-      field: name,
-      message: `there is no input ${JSON.stringify(name)}${meant ? `; did you mean ${meant}?` : ''}`,
+      field: clip(name),
+      message: `there is no input ${JSON.stringify(clip(name))}${meant ? `; did you mean ${meant}?` : ''}`,
     });
   }
+  if (unknown.length > maxUnknownTold)
+    problems.push({ field: '', message: `${unknown.length - maxUnknownTold} more inputs are not declared` });
   for (const [name, declaration] of Object.entries(declared)) {
     const value = Object.hasOwn(given, name) ? given[name] : undefined;
     if (value === undefined || value === null) {
@@ -39,12 +44,12 @@ export function resolveInputs(
     if (read.ok) inputs[name] = read.value;
     else problems.push({ field: name, message: `the input ${name} ${read.message}` });
   }
-  if (problems.length === 0 && JSON.stringify(inputs).length > inputLimits.totalCharacters) {
+  const bytes = problems.length === 0 ? new TextEncoder().encode(JSON.stringify(inputs)).length : 0;
+  if (bytes > inputLimits.totalBytes)
     problems.push({
       field: '',
-      message: `the inputs have more than ${inputLimits.totalCharacters} characters as JSON`,
+      message: `the inputs have ${formatBytes(bytes)} as JSON; a run takes ${formatBytes(inputLimits.totalBytes)} at most: put what is larger into a file`,
     });
-  }
   return problems.length > 0 ? { ok: false, problems } : { ok: true, inputs };
 }
 
@@ -66,7 +71,7 @@ function readInput(
 function readText(text: string, type: InputDeclaration['type']): unknown {
   if (type === 'boolean') return text === 'true' ? true : text === 'false' ? false : text;
   if (type === 'integer' || type === 'number') return /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/.test(text) ? Number(text) : text;
-  if (text.length > inputLimits.totalCharacters) return text;
+  if (text.length > inputLimits.totalBytes) return text;
   try {
     return JSON.parse(text);
   } catch {
@@ -90,19 +95,24 @@ function sizeMistake(value: unknown, depth = 0): string | null {
   if (depth > inputLimits.depth) return `is nested more than ${inputLimits.depth} deep`;
   if (typeof value === 'string')
     return value.length > inputLimits.textCharacters
-      ? `holds a text of more than ${inputLimits.textCharacters} characters`
+      ? `holds a text of ${value.length} characters; ${inputLimits.textCharacters} is the most`
       : null;
   if (typeof value === 'number' && !Number.isFinite(value)) return 'holds a number that JSON cannot carry';
   if (typeof value === 'bigint' || typeof value === 'function' || typeof value === 'symbol' || value === undefined)
     return 'holds a value that JSON cannot carry';
   if (typeof value !== 'object' || value === null) return null;
   const items = Object.values(value);
-  if (items.length > inputLimits.elements) return `holds more than ${inputLimits.elements} elements`;
+  if (items.length > inputLimits.elements)
+    return `holds ${items.length} elements in one list or mapping; ${inputLimits.elements} is the most`;
   for (const item of items) {
     const mistake = sizeMistake(item, depth + 1);
     if (mistake !== null) return mistake;
   }
   return null;
+}
+
+function clip(name: string): string {
+  return name.length > 100 ? `${name.slice(0, 100)}...` : name;
 }
 
 function typeName(type: InputDeclaration['type']): string {

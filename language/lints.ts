@@ -89,6 +89,7 @@ export function lintSources(sources: readonly CopiedSource[], report: Report): v
         `the source is gone before the step \`${early[1]!.id ?? early[1]!.path}\` has surely copied it`,
         'put `then` on the last step that copies it',
       );
+      break;
     }
   }
 }

@@ -17,7 +17,10 @@ export function meter(parsed: ParseResult): (context: Record<string, unknown>) =
       const node = value as unknown as MeteredNode;
       let evaluate = node.evaluate;
       const metered: Evaluate = function metered(this: unknown, evaluator, ast, context) {
-        if (++steps > expressionLimits.steps) throw tooMuch(`takes more than ${expressionLimits.steps} steps`);
+        if (++steps > expressionLimits.steps)
+          throw tooMuch(
+            `takes more than ${expressionLimits.steps} steps: it loops over too many values; loop with forEach`,
+          );
         return bounded(evaluate.call(node, evaluator, ast, context));
       };
       // The library replaces `evaluate` of a node by a faster one when it first runs: the setter keeps ours around it.
@@ -52,7 +55,7 @@ function bounded(value: unknown): unknown {
   if (typeof value === 'string' && value.length > maxTextCharacters)
     throw tooMuch(`makes a text of more than ${maxTextCharacters} characters`);
   if (Array.isArray(value) && value.length > expressionLimits.elements)
-    throw tooMuch(`makes a list of more than ${expressionLimits.elements} elements`);
+    throw tooMuch(`reads or makes a list of more than ${expressionLimits.elements} elements; loop with forEach`);
   return value;
 }
 

@@ -1,5 +1,6 @@
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import type { TSchema } from 'typebox';
+import { accountPattern } from '../schema/names.ts';
 import { durationPattern } from '../schema/quantities.ts';
 import type { DiagnosticCode } from './codes.ts';
 import { didYouMean } from './expressions.ts';
@@ -161,7 +162,7 @@ function words(
   switch (error.keyword) {
     case 'type': {
       const message = `must be ${typeWords(String(params.type))}, not ${valueWords(error.data)}`;
-      return { message, suggestion: yamlHint(String(params.type), error.data, error.parentSchema) };
+      return { message, suggestion: yamlHint(String(params.type), error.data, error.parentSchema as TextSchema) };
     }
     case 'const':
       return { message: `must be ${JSON.stringify(params.allowedValue)}` };
@@ -192,7 +193,12 @@ function words(
 }
 
 function unionWords(error: ErrorObject): { message: string; suggestion?: string | undefined } {
-  const branches = error.schema as ReadonlyArray<{ const?: unknown; type?: string; properties?: object }>;
+  const branches = error.schema as ReadonlyArray<{
+    const?: unknown;
+    type?: string;
+    pattern?: string;
+    properties?: object;
+  }>;
   const literals = branches.flatMap((branch) => ('const' in branch ? [String(branch.const)] : []));
   if (literals.length === branches.length) {
     const given = typeof error.data === 'string' ? didYouMean(error.data, literals) : undefined;
@@ -203,7 +209,9 @@ function unionWords(error: ErrorObject): { message: string; suggestion?: string 
       ? JSON.stringify(branch.const)
       : branch.type === 'object'
         ? `{ ${Object.keys(branch.properties ?? {}).join(', ')} }`
-        : typeWords(branch.type ?? ''),
+        : branch.pattern?.endsWith('%$')
+          ? 'a percentage such as 5%'
+          : typeWords(branch.type ?? ''),
   );
   const isMapping = valueWords(error.data) === 'a mapping';
   const message = `must be ${[...new Set(shapes)].join(' or ')}${isMapping ? '' : `, not ${valueWords(error.data)}`}`;
@@ -212,8 +220,10 @@ function unionWords(error: ErrorObject): { message: string; suggestion?: string 
   return { message, suggestion: unit };
 }
 
+type TextSchema = { pattern?: string } | undefined;
+
 /** What YAML 1.2 reads otherwise than one may expect, from YAML 1.1 or at all. */
-function yamlHint(wanted: string, given: unknown, schema: { pattern?: string } | undefined): string | undefined {
+function yamlHint(wanted: string, given: unknown, schema: TextSchema): string | undefined {
   if (wanted === 'string' && typeof given === 'number' && schema?.pattern === durationPattern)
     return `write the unit: ${given}s`;
   if (wanted === 'string' && typeof given === 'number' && schema?.pattern?.endsWith('%$')) return `write ${given}%`;
@@ -244,7 +254,10 @@ function patternWords(pattern: string): string {
     return 'must begin with a letter and hold only letters, digits, _ and -';
   if (pattern.startsWith('^[a-z][a-z0-9-]{0,62}$'))
     return 'must begin with a lower-case letter and hold only lower-case letters, digits and hyphens';
+  if (pattern.startsWith('^[A-Za-z0-9][A-Za-z0-9._@-]'))
+    return 'must be the name of an account: letters, digits and . _ @ -';
   if (pattern.startsWith('^(\\*|')) return 'must be an event name or a family, such as run.failed or orders.*';
+  if (pattern === accountPattern) return 'must be the name of an account: letters, digits and . _ @ -';
   return `must match ${pattern}`;
 }
 

@@ -1,31 +1,20 @@
-import {
-  CST,
-  type Document,
-  isAlias,
-  isMap,
-  isPair,
-  isScalar,
-  isSeq,
-  Lexer,
-  LineCounter,
-  type Node,
-  parseAllDocuments,
-  type Scalar,
-  type YAMLError,
-} from 'yaml';
+import { CST, isAlias, isMap, isPair, isScalar, isSeq, Lexer, LineCounter, type Node, type Scalar } from 'yaml';
 import type { Json } from '../schema/plan.ts';
 import { createReport, type Report, type SourceRange } from './report.ts';
 import { sourceOffsets } from './sourceOffsets.ts';
+import { parseRepaired, reportSyntax } from './syntax.ts';
 
 /** A value of a file together with where it stands. Look keys up in `entries`; in `value` every object has `constructor`. */
 export interface Located {
   value: Json;
   range: SourceRange;
-  entries?: Map<string, { key: SourceRange; value: Located }>;
+  entries?: Entries;
   items?: Located[];
   /** For a text: the offset in the file of the n-th character of the value (n may be its length). */
   offsetAt?: (index: number) => number;
 }
+
+type Entries = Map<string, { key: SourceRange; value: Located }>;
 
 export interface SourceDocument {
   root: Located;
@@ -64,13 +53,13 @@ export function parseSource(file: string, text: string): ParsedSource {
     report.add(refusal.code, [refusal.offset, refusal.offset + 1], refusal.message);
     return { documents, report };
   }
-  const { read, masked } = parseMasked(text, report);
+  const { read, masked } = parseRepaired(text, report, maxRepairs(text));
   for (const document of read) {
     const isEmpty = document.contents === null && document.errors.length === 0;
     if (isEmpty) continue;
-    reportSyntax(report, document.errors);
+    reportSyntax(report, document.errors, masked);
     const [start, , end] = document.range;
-    const reader = new Reader(masked, report);
+    const reader = new Reader(masked, report, document.errors.length === 0);
     const root = reader.read(document.contents, 0);
     const sound = document.errors.length === 0 && masked === text;
     documents.push({ root, text: text.slice(start, end), range: [start, end], sound, complete: !reader.exhausted });
@@ -78,20 +67,14 @@ export function parseSource(file: string, text: string): ParsedSource {
   return { documents, report };
 }
 
-function parse(text: string): Document.Parsed[] {
-  const documents = parseAllDocuments(text, {
-    version: '1.2',
-    schema: 'core',
-    uniqueKeys: false,
-    strict: true,
-    prettyErrors: false,
-    logLevel: 'silent',
-  });
-  return Array.isArray(documents) ? (documents as Document.Parsed[]) : [];
+/** Each repair reads the file again: a large one is repaired less often. */
+function maxRepairs(text: string): number {
+  return Math.min(20, Math.floor(sourceLimits.characters / Math.max(1, text.length)));
 }
 
 function lineStarts(text: string): number[] {
-  const starts = [0];
+  // Editors do not count a byte order mark.
+  const starts = [text.startsWith('\ufeff') ? 1 : 0];
   for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) starts.push(at + 1);
   return starts;
 }
@@ -142,86 +125,17 @@ function tooMuch(text: string): { code: 'FILE_TOO_LARGE' | 'TOO_DEEP'; message: 
   return null;
 }
 
-/**
- * Unquoted expressions are the commonest reason why YAML cannot be read. Those on the line of the first error are
- * reported, and replaced by plain words of the same length, so that everything else can still be checked at its true
- * place; and again, until the first error has another reason.
- */
-function parseMasked(text: string, report: Report): { read: Document.Parsed[]; masked: string } {
-  let masked = text;
-  let read = parse(text);
-  const rounds = Math.min(maxMaskingRounds, Math.floor(sourceLimits.characters / Math.max(1, text.length)));
-  for (let round = 0; round < rounds; round++) {
-    const error = read.find((document) => document.errors.length > 0)?.errors[0];
-    const next = error ? maskLine(masked, error.pos[0], report) : masked;
-    if (next === masked) break;
-    masked = next;
-    read = parse(masked);
-  }
-  return { read, masked };
-}
-
-const maxMaskingRounds = 20;
-
-function maskLine(text: string, at: number, report: Report): string {
-  let masked = text;
-  const lineStart = text.lastIndexOf('\n', at - 1) + 1;
-  const lineEnd = text.indexOf('\n', lineStart) < 0 ? text.length : text.indexOf('\n', lineStart);
-  const line = text.slice(lineStart, Math.min(lineEnd, lineStart + maxMaskedLine));
-  for (const match of line.matchAll(/\$\{\{.*?\}\}/g)) {
-    if (isQuoted(line.slice(0, match.index))) continue;
-    const range: SourceRange = [lineStart + match.index, lineStart + match.index + match[0].length];
-    const quote = match[0].includes('"') ? "'" : '"';
-    report.add(
-      'EXPRESSION_NOT_QUOTED',
-      range,
-      'YAML cannot read an expression that is not quoted',
-      `write ${quote}${match[0]}${quote}`,
-    );
-    report.hide(range);
-    masked = masked.slice(0, range[0]) + 'x'.repeat(match[0].length) + masked.slice(range[1]);
-  }
-  return masked;
-}
-
-const maxMaskedLine = 2_000;
-
-function isQuoted(before: string): boolean {
-  const count = (quote: string) => before.split(quote).length - 1;
-  return count('"') % 2 === 1 || count("'") % 2 === 1;
-}
-
-/** Once a document has an error, tokens that it did not expect after it say nothing new. */
-function reportSyntax(report: Report, errors: readonly YAMLError[]): void {
-  for (const [index, error] of errors.entries()) {
-    if (index > 0 && error.code === 'UNEXPECTED_TOKEN') continue;
-    if (error.code === 'RESOURCE_EXHAUSTION') report.add('TOO_DEEP', error.pos, 'values are nested too deeply');
-    else report.add('YAML_SYNTAX', error.pos, syntaxWords(error));
-  }
-}
-
-function syntaxWords(error: YAMLError): string {
-  const words: Partial<Record<string, string>> = {
-    TAB_AS_INDENT: 'tabs cannot indent; use spaces',
-    MULTIPLE_ANCHORS: 'a value can have one anchor only',
-    BAD_INDENT: `wrong indentation: ${lower(error.message)}`,
-  };
-  return words[error.code] ?? lower(error.message);
-}
-
-function lower(message: string): string {
-  return message.charAt(0).toLowerCase() + message.slice(1);
-}
-
 /** Turns nodes into values, with limits of its own: aliases are followed, so that a small file could become a large value. */
 class Reader {
+  private readonly sound: boolean;
   private readonly text: string;
   private readonly report: Report;
   private readonly anchors = new Map<string, Located>();
   private values = 0;
   exhausted = false;
 
-  constructor(text: string, report: Report) {
+  constructor(text: string, report: Report, sound: boolean) {
+    this.sound = sound;
     this.text = text;
     this.report = report;
   }
@@ -265,11 +179,18 @@ class Reader {
       this.report.add('INVALID_VALUE', range, 'infinite and undefined numbers are not part of the language');
       return { value: null, range };
     }
+    if (typeof value === 'number' && /^[-+]?0[0-9]+$/.test(node.source ?? ''))
+      this.report.add(
+        'LEADING_ZERO',
+        range,
+        `${node.source} is the number ${value}: YAML 1.2 reads it as a decimal one, and drops the zeros`,
+        `write ${value}, or put it in quotes when the zeros belong to it`,
+      );
     return { value: value === null || typeof value === 'number' || typeof value === 'boolean' ? value : null, range };
   }
 
   private mapping(items: ReadonlyArray<{ key: unknown; value: unknown }>, depth: number, range: SourceRange): Located {
-    const entries = new Map<string, { key: SourceRange; value: Located }>();
+    const entries: Entries = new Map();
     const value: Record<string, Json> = {};
     for (const pair of items) {
       const key = rangeOf(pair.key as Node | null, range);
@@ -279,7 +200,8 @@ class Reader {
           typeof pair.key.value !== 'number' &&
           typeof pair.key.value !== 'boolean')
       ) {
-        this.report.add('UNSUPPORTED_YAML', key, 'a key must be a plain text');
+        // Where the YAML cannot be read, a key that is missing has been told already.
+        if (this.sound || !isAbsent(pair.key)) this.report.add('UNSUPPORTED_YAML', key, 'a key must be a plain text');
         continue;
       }
       const name = String(pair.key.value);
@@ -288,6 +210,10 @@ class Reader {
         continue;
       }
       const read = this.read(pair.value as Node | null, depth + 1, [key[1], key[1]]);
+      if (name === '<<') {
+        this.mergeKey(key, read, entries, value);
+        continue;
+      }
       if (entries.has(name)) {
         this.report.add('DUPLICATE_KEY', key, `the key "${name.slice(0, 100)}" stands twice`);
         continue;
@@ -298,10 +224,26 @@ class Reader {
     return { value, range, entries };
   }
 
+  /** It is a mistake; what was meant is filled in, so that nothing is reported as missing. */
+  private mergeKey(key: SourceRange, merged: Located, entries: Entries, value: Record<string, Json>): void {
+    this.report.add(
+      'UNSUPPORTED_YAML',
+      key,
+      'YAML 1.2 has no merge key `<<`',
+      'write the keys out, or give the alias to each key',
+    );
+    for (const [name, entry] of merged.entries ?? []) {
+      if (entries.has(name)) continue;
+      entries.set(name, entry);
+      value[name] = entry.value.value;
+    }
+  }
+
   private alias(name: string, range: SourceRange): Located {
     const target = this.anchors.get(name);
     if (!target) {
       this.report.add('UNKNOWN_ALIAS', range, `there is no anchor &${name.slice(0, 60)} before this alias`);
+      this.report.hide(range);
       return { value: null, range };
     }
     this.values += countValues(target, sourceLimits.values);
@@ -311,6 +253,10 @@ class Reader {
     }
     return this.exhausted ? { value: null, range } : target;
   }
+}
+
+function isAbsent(key: unknown): boolean {
+  return key === null || (isScalar(key) && key.value === null);
 }
 
 function countValues(located: Located, limit: number): number {

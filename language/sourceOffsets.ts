@@ -18,7 +18,7 @@ function align(text: string, node: Scalar, range: SourceRange): number[] {
   const value = String(node.value);
   const block = node.type === 'BLOCK_LITERAL' || node.type === 'BLOCK_FOLDED';
   const quoted = node.type === 'QUOTE_DOUBLE' || node.type === 'QUOTE_SINGLE';
-  const indent = block ? blockIndent(text, range) : 0;
+  const indent = block ? blockIndent(text, range, value) : 0;
   let at = block ? text.indexOf('\n', range[0]) + 1 + indent : range[0] + (quoted ? 1 : 0);
   const offsets: number[] = [];
   let index = 0;
@@ -89,9 +89,10 @@ function escapeLength(text: string, at: number): { length: number; units: number
   return { length: 2, units: 1, lineBreak: false };
 }
 
-/** Indentation of the first line that is not blank, after the header (`|`, `>-` ...). */
-function blockIndent(text: string, range: SourceRange): number {
+/** The blanks that are cut off each line after the header (`|`, `>-`, `|2` ...): those of the first line with a text, but for what the value keeps of them. */
+function blockIndent(text: string, range: SourceRange, value: string): number {
   const header = text.indexOf('\n', range[0]);
   const match = /^(?:[ \t]*\r?\n)*( *)\S/.exec(text.slice(header + 1, range[1]));
-  return match ? match[1]!.length : 0;
+  const kept = /^\s*?( *)\S/.exec(value)?.[1]!.length ?? 0;
+  return match ? match[1]!.length - kept : 0;
 }

@@ -72,11 +72,13 @@ export async function openRun(
 
 export interface ClosedRunRow extends Record<string, unknown> {
   sessionId: string | null;
+  /** Sessions that its steps had opened and left open. */
+  stepSessionIds: string[];
   principalId: string;
   pipelineName: string;
 }
 
-/** Ends a run that has not ended yet, and its session. Gives undefined when it had ended already. */
+/** Ends a run that has not ended yet, its session and those that its steps left open. Gives undefined when it had ended already. */
 export async function closeRun(
   sql: Sql,
   tenantId: string,
@@ -93,10 +95,10 @@ export async function closeRun(
         returning session_id, created_by, pipeline_name),
      closed as (
        update session s set ended_at = now(), end_reason = 'run ended' from ended
-        where s.tenant_id = $1::uuid and s.id = ended.session_id and s.ended_at is null
-        returning s.id)
+        where s.tenant_id = $1::uuid and (s.id = ended.session_id or s.run_id = $2::uuid) and s.ended_at is null
+        returning s.id, s.run_id)
      select ended.session_id as "sessionId", coalesce(s.principal_id, ended.created_by) as "principalId", ended.pipeline_name as "pipelineName",
-            (select count(*) from closed) as closed
+            array(select id from closed where run_id is not null order by id) as "stepSessionIds"
        from ended left join session s on s.tenant_id = $1::uuid and s.id = ended.session_id`,
     [tenantId, runId, end.status, json(end.error), json(end.outputs), files, bytes, skipped, failed],
   );

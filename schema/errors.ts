@@ -66,6 +66,8 @@ export interface ErrorContext {
   path?: string;
   field?: string;
   retryAfterMs?: number;
+  /** What to do, where the advice of the kind does not fit. A sentence. */
+  advice?: string;
   cause?: unknown;
   [fact: string]: unknown;
 }

@@ -1,6 +1,6 @@
 import { type Static, type TSchema, Type } from 'typebox';
 import { errorKinds } from './errors.ts';
-import { identifierPattern, resourceNamePattern } from './names.ts';
+import { accountPattern, identifierPattern, resourceNamePattern } from './names.ts';
 import { durationPattern, percentagePattern } from './quantities.ts';
 
 /**
@@ -325,8 +325,9 @@ export function pipelineSchemas(blocks: (description: string) => TSchema) {
               ),
               as: Type.Optional(
                 Type.String({
-                  pattern: '^[A-Za-z0-9][A-Za-z0-9._@-]{0,126}$',
-                  description: 'Account that the run acts as. Default: the one that published it.',
+                  pattern: accountPattern,
+                  description:
+                    'Account that the run acts as, and is audited as. Default: the one that published it. Publishing it needs `actAs` on that account and `use` on each endpoint; both are looked at again at each start.',
                 }),
               ),
             },

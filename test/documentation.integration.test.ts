@@ -41,7 +41,7 @@ const beforeCommand: Record<string, () => Promise<void>> = {
   'waybill watch "$RUN"': async () => {
     run = await newestRun();
   },
-  'waybill cancel "$RUN" --reason "wrong folder"': startEndlessRun,
+  'waybill pause "$RUN" --reason "ACME restarts its server"': startEndlessRun,
   'tar -czf waybill-state.tgz .waybill': stopDev,
 };
 

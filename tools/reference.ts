@@ -1,4 +1,5 @@
 import { createRegistry } from '../connectors/registry.ts';
+import { type FunctionEntry, functionReference } from '../language/functionReference.ts';
 import { describeRetry, describeTimeout } from '../language/policyWords.ts';
 import { fieldReference, type KeyReference, keyReference, outputReference } from '../language/reference.ts';
 import { type ActionManifest, actions } from '../schema/actions.ts';
@@ -21,6 +22,14 @@ export function printReference(): string {
     '## Actions',
     '',
     ...actions.map(printAction),
+    '## Functions',
+    '',
+    'In expressions; `name.function(...)` and `function(name, ...)` are the same where both are shown.',
+    '',
+    '| function | written | what it gives | example | gives |',
+    '|---|---|---|---|---|',
+    ...functionReference.map(printFunction),
+    '',
     '## Connectors',
     '',
     ...createRegistry().definitions.map(printConnector),
@@ -79,6 +88,12 @@ function repeatWords({ idempotentWhen }: ActionManifest): string {
   const { field, values, retry } = idempotentWhen;
   const listed = values.map((value) => `\`${value}\``).join(', ');
   return `With \`${field}\` ${listed} a second call changes nothing more, and it is tried again: ${describeRetry(retry)}. Otherwise it may do it twice.`;
+}
+
+function printFunction({ name, signatures, summary, example, gives }: FunctionEntry): string {
+  const written = signatures.map((signature) => `\`${signature}\``).join(', ');
+  const cells = [`\`${name}\``, written, summary, `\`${example}\``, `\`${JSON.stringify(gives)}\``];
+  return `| ${cells.map(cell).join(' | ')} |`;
 }
 
 function printConnector({ kind, summary, config, secrets }: Connector): string {

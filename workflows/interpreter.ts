@@ -86,7 +86,9 @@ export class Walker {
       outputs = this.#outputs(place);
     };
     let failure = await this.unit(work, this.plan.onError, place);
-    let status = this.#status(failure);
+    // What `finally` tolerates does not change the `run.status` that it sees, whenever it is suspended.
+    this.state.status ??= this.#status(failure);
+    let status = this.state.status;
     const last = {
       ...place,
       scope: { ...place.scope, run: { ...run, status }, error: failure as unknown as Json },
@@ -141,9 +143,8 @@ export class Walker {
   async block(block: Block, place: Place): Promise<Outcome> {
     const recorded = this.state.frames[place.instance]?.outcomes;
     let outcome = recorded?.[block.path];
-    if (outcome !== undefined) {
-      for (const within of everyBlock(blocksWithin(block))) remember(within, recorded![within.path], place);
-    } else {
+    if (outcome !== undefined) this.#rememberWithin(block, place);
+    else {
       outcome = await this.#runBlock(block, place);
       frameOf(this.state, place.instance).outcomes[block.path] = outcome;
     }
@@ -152,10 +153,19 @@ export class Walker {
     return outcome;
   }
 
+  /** What the steps of a block gave before the last suspension is in scope again, also when the block then failed. */
+  #rememberWithin(block: Block, place: Place): void {
+    const recorded = this.state.frames[place.instance]?.outcomes ?? {};
+    for (const within of everyBlock(blocksWithin(block))) remember(within, recorded[within.path], place);
+  }
+
   async #runBlock(block: Block, place: Place): Promise<Outcome> {
     const known = this.state.frames[place.instance]?.failures[block.path];
     try {
-      if (known !== undefined) throw new StepFailed(known);
+      if (known !== undefined) {
+        this.#rememberWithin(block, place);
+        throw new StepFailed(known);
+      }
       if (block.if !== null && block.kind !== 'group' && !evaluateCondition(block.if, place.scope))
         return { output: null, failure: null };
       const output = await this.#kind(block, place);

@@ -40,7 +40,7 @@ export async function walkParallel(walker: Walker, block: ParallelBlock, place: 
   // What failed before a suspension stops the others before they begin again.
   for (const [index, branch] of block.branches.entries()) {
     const failure = outcomes[branch.path]?.failure;
-    if (failure != null) note(index, new StepFailed(failure));
+    if (failure != null) await walker.block(branch, place).catch((error: unknown) => note(index, error));
   }
   for (const [index, branch] of block.branches.entries()) {
     while (running.size >= block.maxParallel) await Promise.race([...running.values()].map(({ task }) => task));

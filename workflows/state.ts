@@ -9,6 +9,8 @@ export interface RunState {
   frames: Record<string, Frame>;
   /** Something failed and was tolerated. */
   partial: boolean;
+  /** How the steps ended, once they have: `finally` is under way. */
+  status: 'succeeded' | 'partial' | 'failed' | 'cancelled' | null;
 }
 
 /** What has happened in one unit of the plan. Keys are block paths. */
@@ -64,7 +66,7 @@ export interface WaitCursor {
 }
 
 export function newRunState(): RunState {
-  return { frames: {}, partial: false };
+  return { frames: {}, partial: false, status: null };
 }
 
 /** The frame of a unit, made when something is to be recorded in it. */

@@ -112,7 +112,8 @@ async function copyBatches(
     }
   } catch (error) {
     // A suspension, or a cancellation while the run was paused: the ledger has to be closed for the latter.
-    cursor.failure ??= failureOf(error);
+    const failure = failureOf(error);
+    cursor.failure ??= failure;
   } finally {
     await Promise.all(running);
     cursor.next = batch;

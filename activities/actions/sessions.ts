@@ -25,6 +25,7 @@ export async function openSession(store: Store, input: SessionInput): Promise<{ 
   const as = typeof given.as === 'string' ? given.as : null;
   const sessionId = stepUuid(input);
   await store.sql(tenantId, async (sql) => {
+    await requireRunning(sql, tenantId, runId);
     const run = await runActor(sql, tenantId, runId);
     if (run.principalId === null || run.applicationId === null)
       throw new WaybillError('invalid', 'the run has no session of its own, so it cannot open another');
@@ -73,6 +74,15 @@ export async function closeSession(store: Store, input: SessionInput): Promise<{
     return state.closed;
   });
   return { session, closed };
+}
+
+/** The end of the run ends its sessions: one that came after it would stay. The lock makes the end wait for us, or us for it. */
+async function requireRunning(sql: Sql, tenantId: string, runId: string): Promise<void> {
+  const rows = await sql.query(
+    `select id from run where tenant_id = $1::uuid and id = $2::uuid and status in ('starting', 'running') for share`,
+    [tenantId, runId],
+  );
+  if (rows.length === 0) throw new WaybillError('invalid', 'the run has ended, so it opens no session any more');
 }
 
 async function endSession(sql: Sql, tenantId: string, runId: string, sessionId: string) {

@@ -4,6 +4,7 @@ import { parseLocation } from '../../language/location.ts';
 import { maxTextBytes } from '../../schema/actions/files.ts';
 import { WaybillError } from '../../schema/errors.ts';
 import type { Json } from '../../schema/plan.ts';
+import { nameError } from '../endpointErrors.ts';
 import { stepDigest } from '../messages.ts';
 import { type ActivityContext, limits, type TransferDependencies } from '../transfer/context.ts';
 import { type FilesInput, oneFile, recordOfStep } from '../transfer/files.ts';
@@ -37,12 +38,11 @@ export async function writeFile(
   const earlier = await writtenEarlier(dependencies, input);
   if (earlier !== null) return earlier;
   const sha256 = createHash('sha256').update(content).digest('hex');
+  const work = { dependencies, context, content, sha256, deliveryId: `step-${stepDigest(input)}` };
   const path = await dependencies.endpoints.use(tenantId, place.endpoint, (connector) =>
-    write(
-      { connector, dependencies, context, content, sha256, deliveryId: `step-${stepDigest(input)}` },
-      place.path,
-      rule,
-    ),
+    write({ ...work, connector }, place.path, rule).catch((error: unknown) => {
+      throw nameError(error, place.endpoint, place.path);
+    }),
   );
   const written = { path, bytes: content.length, sha256 };
   await recordOfStep(dependencies, input, (events) => [

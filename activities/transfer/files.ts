@@ -12,6 +12,7 @@ import {
 import { asWaybillError, WaybillError } from '../../schema/errors.ts';
 import { baseName, normalisePath } from '../../schema/paths.ts';
 import type { FileFact, FileSet, Json } from '../../schema/plan.ts';
+import { nameError } from '../endpointErrors.ts';
 import { type ActivityContext, limits, type TransferDependencies } from './context.ts';
 import { type EventWriter, eventsOf } from './events.ts';
 import { withHeartbeat } from './heartbeat.ts';
@@ -163,7 +164,7 @@ export async function moveFile(
     } catch (error) {
       const mayBeOurs = isKind(error, 'not-found') && context.attempt > 1;
       if (mayBeOurs && (await statIfThere(connector, to, signal)) !== null) return to;
-      throw error;
+      throw nameError(error, from.endpoint, from.path);
     }
   });
   await recordOfStep(dependencies, input, (events) => [

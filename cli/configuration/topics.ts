@@ -1,6 +1,7 @@
 import { type ApiErrorCode, apiErrorCodes, docsUrl } from '../../api/errorCatalogue.ts';
 import { createRegistry } from '../../connectors/registry.ts';
 import { type DiagnosticCode, diagnosticCodes, docsUrlOf } from '../../language/codes.ts';
+import { type FunctionEntry, functionReference } from '../../language/functionReference.ts';
 import { nearest } from '../../language/nearest.ts';
 import { describeRetry, describeTimeout } from '../../language/policyWords.ts';
 import { fieldReference, type KeyReference, keyReference, outputReference } from '../../language/reference.ts';
@@ -52,6 +53,8 @@ function allTopics(): Entry[] {
     ...(Object.keys(apiErrorCodes) as ApiErrorCode[]).map(apiTopic),
     ...actions.map(actionTopic),
     ...keyReference().map(keyTopic),
+    ...inputFields().map(fieldTopic),
+    ...functionReference.map(functionTopic),
     ...createRegistry().definitions.map(connectorTopic),
   ];
 }
@@ -112,6 +115,39 @@ function keyTopic({ name, places, type, required, default: fallback, description
   if (fallback !== null) facts.push(['default', fallback]);
   const docs = 'docs/reference.md#keys';
   return entry([name], { kind: 'key', name, summary: description, facts, docs });
+}
+
+interface InputField {
+  field: KeyReference;
+  uses: string[];
+}
+
+/** The inputs of all actions; those of several actions that mean the same stand once. */
+function inputFields(): InputField[] {
+  const fields: InputField[] = [];
+  for (const action of actions)
+    for (const field of fieldReference(action.input)) {
+      const same = fields.find((known) => isSameField(known.field, field));
+      if (same) same.uses.push(action.use);
+      else fields.push({ field, uses: [action.use] });
+    }
+  return fields;
+}
+
+function isSameField(left: KeyReference, right: KeyReference): boolean {
+  return left.name === right.name && left.type === right.type && left.description === right.description;
+}
+
+function fieldTopic({ field, uses }: InputField): Entry {
+  const { topic } = keyTopic({ ...field, name: `with.${field.name}`, places: uses });
+  return { names: [topic.name], topic };
+}
+
+function functionTopic({ name, signatures, summary, example, gives }: FunctionEntry): Entry {
+  const facts: Topic['facts'] = [['written', signatures.join(', ')]];
+  const shown = `${example}   gives ${JSON.stringify(gives)}`;
+  const docs = 'docs/reference.md#functions';
+  return entry([name, `${name}()`], { kind: 'function', name: `${name}()`, summary, facts, example: shown, docs });
 }
 
 function connectorTopic(connector: ReturnType<typeof createRegistry>['definitions'][number]): Entry {

@@ -46,7 +46,7 @@ export function openHttp(
     ...(settings.auth === 'basic' ? [`${settings.username}:${secrets.password}`] : []),
   ]);
 
-  const ask = (request: OutgoingRequest, signal: AbortSignal): Promise<RequestAnswer> =>
+  const ask = async (request: OutgoingRequest, signal: AbortSignal): Promise<RequestAnswer> =>
     exchange(
       {
         dispatcher,

@@ -1,4 +1,4 @@
-import { type ActionManifest, actions, findAction } from '../../schema/actions.ts';
+import { type ActionManifest, actions, defaultRetry, findAction, isIdempotent } from '../../schema/actions.ts';
 import { errorKinds } from '../../schema/errors.ts';
 import type { RetrySettings, TimeoutSettings } from '../../schema/pipeline.ts';
 import type { ActionBlock, Json, RetryPolicy, Tolerance } from '../../schema/plan.ts';
@@ -42,8 +42,12 @@ export function checkAction(block: Located, path: string, scope: BlockScope, con
   const base = checkBase(block, path, scope, { failed: scope.steps, done: steps }, context);
   const tolerate = checkActionTolerance(block, action, report);
   if (!action) return { block: null, steps };
-  const retry = compileRetry(action, context.defaults.retry, settingsOf<RetrySettings>(block, 'retry'));
-  lintRetry(block, action, retry, report);
+  const retry = compileRetry(
+    defaultRetry(action, stepInput),
+    context.defaults.retry,
+    settingsOf<RetrySettings>(block, 'retry'),
+  );
+  lintRetry(block, action, stepInput, retry, report);
   lintCompensation(block, action, report);
   const compiled: ActionBlock = {
     kind: 'action',
@@ -141,12 +145,19 @@ function lintCompensation(block: Located, action: ActionManifest, report: Report
 
 const readingActions: readonly string[] = ['files.list@1', 'files.stat@1', 'files.read@1'];
 
-function lintRetry(block: Located, action: ActionManifest, policy: RetryPolicy, report: Report): void {
+function lintRetry(
+  block: Located,
+  action: ActionManifest,
+  input: Record<string, Json>,
+  policy: RetryPolicy,
+  report: Report,
+): void {
   const retry = block.entries!.get('retry');
-  if (retry && !action.idempotent && policy.attempts !== 1)
+  const isRaised = policy.attempts !== 1 && defaultRetry(action, input).attempts === 1;
+  if (isRaised && !isIdempotent(action, input))
     report.add(
       'RETRY_NOT_IDEMPOTENT',
-      retry.key,
+      retry?.key ?? block.entries!.get('use')!.value.range,
       `${action.use} may do its work again with each attempt`,
       'write `retry: { attempts: 1 }`, unless twice does no harm',
     );

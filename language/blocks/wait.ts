@@ -44,7 +44,8 @@ function checkFor(wait: Located, scope: BlockScope, context: PipelineContext): s
     const hint = type === 'integer' || type === 'number' ? 'write the unit behind it: ${{ ... }}s' : undefined;
     context.report.add('TYPE_MISMATCH', wait.range, message, type === 'bool' ? conditionHint : hint);
   }
-  if (!hasExpression(text)) reportNoTime(wait, text, context);
+  // That it must not be empty has been said.
+  if (text !== '' && !hasExpression(text)) reportNoTime(wait, text, context);
   return text;
 }
 

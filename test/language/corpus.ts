@@ -4,7 +4,7 @@ import type { Diagnostic } from '../../schema/diagnostics.ts';
 import type { CorpusFile } from './corpusFiles.ts';
 
 /** The endpoints that the corpus takes as published. */
-const knownEndpoints = new Set(['acme-sftp', 'landing-s3', 'landing-zone']);
+const knownEndpoints = new Set(['acme-sftp', 'landing-s3', 'landing-zone', 'acme-shop', 'acme-mail']);
 const connectors = createRegistry().definitions;
 
 export function checkCorpusFile({ file, text }: CorpusFile) {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { createRegistry } from '../../connectors/registry.ts';
 import { check } from '../../language/check.ts';
+import { formatFile } from '../../language/fmt.ts';
 import { corpus } from './corpusFiles.ts';
 import { randomNumbers } from './random.ts';
 
@@ -15,6 +16,14 @@ function checkWithin(text: string, milliseconds = 2_000) {
   const { user, system } = process.cpuUsage(started);
   expect((user + system) / 1000).toBeLessThan(milliseconds);
   return result;
+}
+
+/** Lays a text out as a file; fails when it throws or takes much longer than a check, which it does several times. */
+function formatWithin(text: string): void {
+  const started = process.cpuUsage();
+  formatFile('x.yaml', text);
+  const { user, system } = process.cpuUsage(started);
+  expect((user + system) / 1000).toBeLessThan(8_000);
 }
 
 function fill(piece: string, size = megabyte): string {
@@ -97,6 +106,9 @@ describe('no file takes long or throws', () => {
   test('thousands of steps and expressions', () => {
     const step = '  - { use: audit.write@1, with: { event: a.b, data: { k: "${{ run.id }}" } } }\n';
     expect(checkWithin(`${header}steps:\n${step.repeat(4_000)}`).ok).toBe(false);
+    expect(checkWithin(`${header}steps:\n${step.repeat(10_000)}`).ok).toBe(false);
+    expect(checkWithin(`${header}steps:\n${'- wait: 1s\n'.repeat(10_000)}`).ok).toBe(false);
+    expect(checkWithin(`${header}steps:\n${'- use: audit.write@1\n'.repeat(10_000)}`).ok).toBe(false);
     const data = Array.from({ length: 9_000 }, (_, index) => `        k${index}: "\${{ run.id }}"`).join('\n');
     expect(
       checkWithin(`${header}steps:\n  - use: audit.write@1\n    with:\n      event: a.b\n      data:\n${data}\n`).ok,
@@ -129,10 +141,56 @@ describe('no file takes long or throws', () => {
   });
 });
 
-describe('random bytes', () => {
-  const random = randomNumbers(42);
+describe('shapes that grow', () => {
+  const nested = (open: string, close: string, depth: number) =>
+    `${open.repeat(depth)}{ wait: 1s }${close.repeat(depth)}`;
 
-  test('never throw', () => {
+  test.each([
+    ['huge keys', `${'k'.repeat(500_000)}: 1\n"${'q'.repeat(400_000)}": 2\n`],
+    [
+      'a thousand keys of a kilobyte',
+      Array.from({ length: 1_000 }, (_, index) => `${'k'.repeat(900)}${index}: 1\n`).join(''),
+    ],
+    ['a line of a megabyte', `description: ${'word '.repeat(200_000)}\n`],
+    [
+      'a long line of small values',
+      `labels: { ${Array.from({ length: 20_000 }, (_, index) => `k${index}: v`).join(', ')} }\n`,
+    ],
+    ['steps in steps', `steps: [ ${nested('{ steps: [ ', ' ] }', 60)} ]\n`],
+    ['loops in loops', `steps: [ ${nested('{ forEach: "[1]", steps: [ ', ' ] }', 30)} ]\n`],
+    ['branches in branches', `steps: [ ${nested('{ parallel: [ ', ' ] }', 30)} ]\n`],
+    ['waits in waits', `steps: [ ${nested('{ wait: { until: "true", every: 1s, steps: [ ', ' ] } }', 15)} ]\n`],
+    ['errors of errors', `steps: [ ${nested('{ wait: 1s, onError: [ ', ' ] }', 30)} ]\n`],
+    [
+      'lists in block style',
+      `steps:\n${Array.from({ length: 500 }, (_, depth) => `${'  '.repeat(depth)}- \n`).join('')}`,
+    ],
+    [
+      'thousands of variables',
+      `vars: { ${Array.from({ length: 8_000 }, (_, index) => `v${index}: "\${{ run.id }}"`).join(', ')} }\nsteps: []\n`,
+    ],
+    ['an alias of itself', 'labels: &a { b: *a }\nsteps: &s [ *s ]\n'],
+    ['aliases of each other', 'labels: { a: &a [ *b ], b: &b [ *a ] }\nsteps: []\n'],
+    ['thousands of aliases', `labels: { a: &a x${', k: *a'.repeat(10_000)} }\nsteps: []\n`],
+    ['thousands of texts with a colon', `${'description: one: two\n'.repeat(5_000)}`],
+    ['thousands of keys without a blank', `${'key:value\n'.repeat(5_000)}steps: []\n`],
+    ['quotes that are never closed', `${'a: "x\n'.repeat(5_000)}`],
+  ])(
+    '%s',
+    (_, body) => {
+      const { ok } = checkWithin(`${header}${body}`);
+      expect(ok).toBe(false);
+      formatWithin(`${header}${body}`);
+    },
+    20_000,
+  );
+});
+
+describe('random bytes', () => {
+  const seed = Math.floor(Math.random() * 2 ** 31);
+  const random = randomNumbers(seed);
+
+  test(`never throw (seed ${seed})`, () => {
     for (let round = 0; round < 300; round++) {
       checkWithin(
         Array.from({ length: Math.floor(random() * 400) }, () => String.fromCharCode(Math.floor(random() * 256))).join(
@@ -142,7 +200,7 @@ describe('random bytes', () => {
     }
   });
 
-  test('in the place of parts of good and bad files never throw', () => {
+  test(`in the place of parts of good and bad files never throw (seed ${seed})`, () => {
     const files = [...corpus('good'), ...corpus('bad')];
     const insertions = [
       '',
@@ -175,7 +233,9 @@ describe('random bytes', () => {
       const { text } = files[Math.floor(random() * files.length)]!;
       const at = Math.floor(random() * text.length);
       const gap = Math.floor(random() * 12);
-      checkWithin(text.slice(0, at) + insertions[Math.floor(random() * insertions.length)]! + text.slice(at + gap));
+      const mutated = text.slice(0, at) + insertions[Math.floor(random() * insertions.length)]! + text.slice(at + gap);
+      checkWithin(mutated);
+      if (round % 5 === 0) formatWithin(mutated);
     }
   }, 60_000);
 });

@@ -86,7 +86,8 @@ function page(ref: string, after: number, limit: number): Json {
 /** `/copy/6/3/invalid/n9/*`: six files in three batches; a batch that fails fails all its files with that kind. */
 function transferPlan(path: string, stepKey: string): Json {
   const [, , files, batches, fails, kind] = path.split('/');
-  const transferId = [stepKey, files, batches, fails, kind, hashOf(path)].join('|');
+  const sibling = path.includes('loose') ? 'loose' : 'test';
+  const transferId = [stepKey, files, batches, fails, kind, sibling, hashOf(path)].join('|');
   return { transferId, files: Number(files), bytes: Number(files) * 10, batches: Number(batches) };
 }
 

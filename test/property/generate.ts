@@ -20,7 +20,7 @@ export function generatePipeline(seed: number): GeneratedPipeline {
   const top: Surroundings = {
     random,
     depth: 0,
-    budget: { calls: callsAtMost, names: 0 },
+    budget: { calls: callsAtMost, names: 0, polls: 1 },
     times: 1,
     kind: null,
     loose: false,
@@ -49,7 +49,7 @@ export function generatePipeline(seed: number): GeneratedPipeline {
   if (random.chance(0.2)) document.concurrency = { key: 'generated-${{ inputs.count }}', limit: 2, onLimit: 'queue' };
   if (random.chance(0.3)) document.defaults = { retry: { attempts: 3, first: '1ms' } };
   document.steps = stepList(top, 1, 4);
-  const after = { ...top, aftermath: true, budget: { calls: 6, names: top.budget.names } };
+  const after = { ...top, aftermath: true, budget: { calls: 6, names: top.budget.names, polls: 0 } };
   if (random.chance(0.4)) document.onError = onErrorList(after);
   if (random.chance(0.5)) document.finally = stepList({ ...after, readable: [...top.readable, 'run.status'] }, 1, 2);
   const readable = top.readable.filter((expression) => expression.startsWith('steps.'));
@@ -104,7 +104,7 @@ function blockOfAnyKind(at: Surroundings): Node {
     case 'wait':
       return withReactions(at, wait(at));
     case 'poll':
-      return poll(at);
+      return at.budget.polls > 0 && at.times <= 4 ? poll(at) : withReactions(at, wait(at));
     default:
       return withReactions(at, leafStep(at));
   }
@@ -197,19 +197,21 @@ function poll(at: Surroundings): Node {
   const data: Node = { fails: 'never' };
   for (const [index, variable] of at.loopVariables.entries()) data[`loop${index}`] = `\${{ ${variable} }}`;
   at.budget.calls -= at.times * 3;
+  at.budget.polls--;
   const gives = !at.loose && at.kind === null && random.chance(0.2);
   const look: Node = {
     id,
     use: 'webhook.send@1',
     with: { event: `${gives || at.loose ? 'loose' : 'test'}.${id}`, data },
   };
-  const until = gives ? `steps.${id}.webhooks > 1000000` : `steps.${id}.webhooks >= ${random.between(1, 3)}`;
+  const until = gives ? `steps.${id}.webhooks > 1000000` : `steps.${id}.webhooks >= ${random.between(1, 2)}`;
   const node: Node = { wait: { until, every: '1s', deadline: gives ? '1s' : '1h', steps: [look] } };
   if (random.chance(0.5)) {
     const waited = name(at, 'waited');
     node.id = waited;
     if (!gives && !at.loose) at.readable.push(`steps.${waited}.polls`);
   }
+  if (!gives && !at.loose) at.readable.push(`steps.${id}.webhooks`);
   return gives ? withReactions(at, node) : node;
 }
 

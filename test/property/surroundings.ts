@@ -7,8 +7,8 @@ export type Node = { [key: string]: Json };
 export interface Surroundings {
   random: Random;
   depth: number;
-  /** Calls that are still to be given away, in all; a loop takes them many times. */
-  budget: { calls: number; names: number };
+  /** Calls and polls that are still to be given away, in all; a loop takes calls many times. In Temporal a poll takes seconds. */
+  budget: { calls: number; names: number; polls: number };
   /** How often the steps here run. */
   times: number;
   /**

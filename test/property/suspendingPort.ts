@@ -3,7 +3,7 @@ import { temporalPort as portOfTheProduct, type TemporalPort } from '../../workf
 import { hashOf } from './random.ts';
 
 /** Calls after which a history is taken for full: few, and others for each run. */
-const callsAtMost = 3;
+const callsAtMost = 6;
 
 /**
  * Stands in for the product's port in a bundle of its own (`suspendingBundle`): the same, but each run goes on in a new

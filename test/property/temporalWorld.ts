@@ -4,9 +4,10 @@ import { Client, Connection } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import type { History } from '@temporalio/common/lib/proto-utils.js';
 import { bundleWorkflowCode, NativeConnection, Worker, type WorkflowBundle } from '@temporalio/worker';
+import { logTemporalTo } from '../../cli/services/temporalLog.ts';
 import { actions } from '../../schema/actions.ts';
 import type { Failure, Json, Plan } from '../../schema/plan.ts';
-import { taskQueues } from '../../schema/workflow.ts';
+import { runSignals, taskQueues } from '../../schema/workflow.ts';
 import { startTemporal } from '../servers/temporal.ts';
 import { answer, type SeenCall } from './answers.ts';
 import { runFacts } from './walk.ts';
@@ -26,6 +27,8 @@ export interface WorldRun {
   bundle: BundleName;
   plan: Plan;
   inputs: Record<string, Json>;
+  /** What an operator does while call number `call` is under way. */
+  operator?: { call: number; does: 'cancel' | 'pause and resume' };
 }
 
 export interface EndedWorldRun {
@@ -45,18 +48,24 @@ interface Recording {
   /** What a call was answered with at its first attempt, by the id of its activity: a second attempt gets no other. */
   before: Map<string, number>;
   histories: Set<string>;
+  paused: boolean;
+  /** Called with the number of each call, before it is answered. */
+  onCall(call: number): Promise<void>;
+  /** Called when the run has read that it is paused. */
+  onPaused(): Promise<void>;
   end: Json;
 }
 
 const suspendingQueue = 'waybill-property-suspending';
 
 export async function startTemporalWorld(): Promise<TemporalWorld> {
+  silenceTemporal();
   const server = await startTemporal();
   const [connection, clientConnection, product, suspending] = await Promise.all([
     NativeConnection.connect({ address: server.address }),
     Connection.connect({ address: server.address }),
-    bundle(),
-    bundle({ './temporalPort.ts$': fileURLToPath(new URL('./suspendingPort.ts', import.meta.url)) }),
+    bundleRuns(),
+    bundleRuns({ './temporalPort.ts$': fileURLToPath(new URL('./suspendingPort.ts', import.meta.url)) }),
   ]);
   const recordings = new Map<string, Recording>();
   const activities = recordingActivities(recordings);
@@ -70,7 +79,8 @@ export async function startTemporalWorld(): Promise<TemporalWorld> {
   const client = new Client({ connection: clientConnection, namespace: server.namespace, identity: 'property test' });
   return {
     bundles: { product, suspending },
-    async run({ workflowId, bundle: name, plan, inputs }) {
+    async run({ workflowId, bundle: name, plan, inputs, operator }) {
+      const handle = client.workflow.getHandle(workflowId);
       const recording: Recording = {
         plan,
         inputs,
@@ -78,10 +88,20 @@ export async function startTemporalWorld(): Promise<TemporalWorld> {
         made: new Map(),
         before: new Map(),
         histories: new Set(),
+        paused: false,
+        async onCall(call) {
+          if (call !== operator?.call) return;
+          recording.paused = operator.does !== 'cancel';
+          await (recording.paused ? handle.signal(runSignals.control) : handle.cancel());
+        },
+        async onPaused() {
+          recording.paused = false;
+          await handle.signal(runSignals.control);
+        },
         end: null,
       };
       recordings.set(workflowId, recording);
-      const handle = await client.workflow.start('generated', {
+      await client.workflow.start(plan.pipeline, {
         workflowId,
         taskQueue: name === 'product' ? taskQueues.runs : suspendingQueue,
         args: [{ tenantId: 'tenant', runId: 'run' }],
@@ -106,7 +126,13 @@ export async function startTemporalWorld(): Promise<TemporalWorld> {
   };
 }
 
-function bundle(alias: Record<string, string> = {}): Promise<WorkflowBundle> {
+/** Failing activities are what these tests are about. */
+export function silenceTemporal(): void {
+  logTemporalTo(silent);
+}
+
+/** The workflow bundle of the runs; `alias` puts other modules in the place of some. */
+export function bundleRuns(alias: Record<string, string> = {}): Promise<WorkflowBundle> {
   return bundleWorkflowCode({
     workflowsPath: fileURLToPath(new URL('../../workflows/run.ts', import.meta.url)),
     webpackConfigHook: (config) => ({
@@ -117,6 +143,7 @@ function bundle(alias: Record<string, string> = {}): Promise<WorkflowBundle> {
   });
 }
 
+const silent = { debug() {}, info() {}, warn() {}, error() {} };
 const quiet = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} };
 const own = ['files.page', 'transfer.plan', 'transfer.batch', 'transfer.finish'];
 
@@ -130,7 +157,12 @@ function recordingActivities(
       const { plan, inputs } = recordingOf(recordings);
       return { state: 'running', plan, inputs, run: runFacts, retry: null, paused: false } as unknown as Json;
     },
-    'run.control': async () => ({ paused: false, message: null }),
+    'run.control': async () => {
+      const recording = recordingOf(recordings);
+      const { paused } = recording;
+      if (paused) await recording.onPaused();
+      return { paused, message: paused ? 'paused by the test' : null };
+    },
     'run.finish': async ({ status, error, outputs }) => {
       const failure = error as unknown as Failure | null;
       recordingOf(recordings).end = { status: status!, failure: failure?.kind ?? null, outputs: outputs! };
@@ -147,7 +179,7 @@ function recordingOf(recordings: Map<string, Recording>): Recording {
   return recording;
 }
 
-function record(recording: Recording, activity: string, input: SeenCall['input']): Json {
+async function record(recording: Recording, activity: string, input: SeenCall['input']): Promise<Json> {
   const { attempt, activityId, workflowExecution } = Context.current().info;
   const call = { activity, input };
   const id = `${workflowExecution!.runId}/${activityId}`;
@@ -157,6 +189,7 @@ function record(recording: Recording, activity: string, input: SeenCall['input']
     recording.made.set(key, before + 1);
     recording.before.set(id, before);
     recording.calls.push(call);
+    await recording.onCall(recording.calls.length);
   }
   const given = answer(call, recording.before.get(id)!, attempt);
   if ('output' in given) return given.output;

@@ -5,9 +5,12 @@ import { newRunState, type RunState } from '../../workflows/state.ts';
 import { type GeneratedPipeline, textOf } from './generate.ts';
 import { type VirtualPort, type VirtualPortOptions, virtualPort } from './virtualPort.ts';
 
-/** Checks and compiles a generated pipeline as `validate` does. Throws with its mistakes and its text. */
+/** Checks and compiles a generated pipeline as `validate` does. Throws Invalid with its mistakes and its text. */
 export function compile(pipeline: GeneratedPipeline): Plan {
-  const text = textOf(pipeline);
+  return compileText(textOf(pipeline));
+}
+
+export function compileText(text: string): Plan {
   const { diagnostics, documents } = check([{ file: 'generated.yaml', text }], { connectors: [] });
   const errors = diagnostics.filter((diagnostic) => diagnostic.severity === 'error');
   const document = documents[0];
