@@ -9,6 +9,7 @@ import { statFile } from './actions/statFile.ts';
 import { writeFile } from './actions/writeFile.ts';
 import { toApplicationFailure } from './failure.ts';
 import { type EventInput, sendMessage, writeEvent } from './messages.ts';
+import { patienceOf } from './patience.ts';
 import { beginRun, controlRun, finishRun } from './run.ts';
 import type { ActivityContext } from './transfer/context.ts';
 import type { FilesInput } from './transfer/files.ts';
@@ -55,9 +56,10 @@ export function createTransferActivities(dependencies: TransferDependencies): Re
 function activity<Input, Answer>(work: (input: Input, context: ActivityContext) => Promise<Answer>): Activity {
   return async (input: Input, terms: CallTerms) => {
     const info = activityInfo();
+    const patience = patienceOf(info, heartbeat);
     const context: ActivityContext = {
       signal: cancellationSignal(),
-      heartbeat,
+      heartbeat: patience.heartbeat,
       owner: `${info.activityId}/${info.workflowExecution?.runId}/${info.attempt}`,
       attempt: info.attempt,
       terms,
@@ -68,7 +70,7 @@ function activity<Input, Answer>(work: (input: Input, context: ActivityContext) 
       throw toApplicationFailure(error, {
         policy: terms.retry,
         attempt: info.attempt,
-        startedAtMs: info.scheduledTimestampMs,
+        startedAtMs: patience.sinceMs(),
       });
     }
   };

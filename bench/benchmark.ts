@@ -11,6 +11,8 @@ export interface Terms {
   quick: boolean;
   /** Tells whoever waits how far it is. */
   say(message: string): void;
+  /** Rejects when the process is told to end. Race the measuring with it, not the starting: so that what was started is stopped. */
+  interrupted: Promise<never>;
 }
 
 /** One line of the answer. `ratio` is ours divided by the peer's: machines differ, so it is what counts. */
@@ -22,20 +24,6 @@ export interface Measurement {
   peer: number;
   unit: string;
 }
-
-/** What the work gives. Throws when the process is told to end first, so that whoever started servers stops them. */
-export async function interruptible<Result>(work: Promise<Result>): Promise<Result> {
-  const told = Promise.withResolvers<never>();
-  const stop = (signal: NodeJS.Signals): void => told.reject(new Error(`interrupted by ${signal}`));
-  for (const signal of endSignals) process.once(signal, stop);
-  try {
-    return await Promise.race([work, told.promise]);
-  } finally {
-    for (const signal of endSignals) process.off(signal, stop);
-  }
-}
-
-export const endSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 export function median(values: readonly number[]): number {
   return values.toSorted((one, other) => one - other)[Math.floor(values.length / 2)]!;

@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Benchmark, inFlight, interruptible, type Measurement, median, type Terms } from './benchmark.ts';
+import { type Benchmark, inFlight, type Measurement, median, type Terms } from './benchmark.ts';
 import { type Execution, executionsOf } from './histories.ts';
 import { type Installation, withInstallation } from './installation.ts';
 
@@ -14,7 +14,8 @@ const filesInFlight = 64;
 export const foreachScale: Benchmark = {
   name: 'foreach-scale',
   summary: `a forEach over 100,000 files beside one over 1,000: time of an item, longest history, memory`,
-  measure: (terms) => withInstallation((installation) => interruptible(compare(installation, terms))),
+  measure: (terms) =>
+    withInstallation((installation) => Promise.race([compare(installation, terms), terms.interrupted])),
 };
 
 interface LoopRun {

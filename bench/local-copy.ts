@@ -4,7 +4,7 @@ import { mkdir, open, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { openEngine, openWorld, type World } from '../test/transfer/world.ts';
-import { type Benchmark, interruptible, type Measurement, median, type Terms, timed } from './benchmark.ts';
+import { type Benchmark, type Measurement, median, type Terms, timed } from './benchmark.ts';
 import { withDatabase } from './database.ts';
 
 const run = promisify(execFile);
@@ -26,7 +26,7 @@ export const localCopy: Benchmark = {
       const engine = openEngine(store);
       const world = await openWorld(store, tenant, engine);
       try {
-        return await interruptible(measureBoth(world, terms));
+        return await Promise.race([measureBoth(world, terms), terms.interrupted]);
       } finally {
         await world.remove();
         await engine.close();

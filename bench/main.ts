@@ -8,7 +8,7 @@ import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { type Benchmark, endSignals, type Measurement } from './benchmark.ts';
+import type { Benchmark, Measurement } from './benchmark.ts';
 import { foreachScale } from './foreach-scale.ts';
 import { localCopy } from './local-copy.ts';
 import { sftp } from './sftp.ts';
@@ -27,6 +27,7 @@ const { values: options } = parseArgs({
     help: { type: 'boolean', default: false },
   },
 });
+const endSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const say = (message: string): void => void process.stderr.write(`${message}\n`);
 // What was interrupted may still hold timers and sockets.
 process.exit(await main());
@@ -53,13 +54,28 @@ async function main(): Promise<number> {
 
 async function measure({ name, measure: take }: Benchmark): Promise<number> {
   try {
-    const measurements = await take({ quick: options.quick, say: (message) => say(`${name}: ${message}`) });
+    const terms = { quick: options.quick, say: (message: string) => say(`${name}: ${message}`) };
+    const measurements = await take({ ...terms, interrupted: interruption() });
     for (const measurement of measurements) show(asLine(measurement));
     return 0;
   } catch (error) {
     say(`${name}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
     return 1;
   }
+}
+
+/** Rejects at the first signal that tells us to end, and keeps it from ending us at once. */
+function interruption(): Promise<never> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  // Told while the servers start, nobody listens yet.
+  promise.catch(() => undefined);
+  for (const signal of endSignals)
+    process.on(signal, () => {
+      // The work goes on while its servers go away; what it throws then must not keep them from being stopped.
+      process.on('uncaughtException', () => undefined);
+      reject(new Error(`interrupted by ${signal}`));
+    });
+  return promise;
 }
 
 /** The same in a process of its own, whose lines are shown as ours. */

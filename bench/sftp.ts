@@ -8,7 +8,7 @@ import type { Connector } from '../connectors/contract.ts';
 import { openSftp } from '../connectors/sftp/connector.ts';
 import { createDialler } from '../network/dialler.ts';
 import { type Sshd, startSshd } from '../test/servers/sshd.ts';
-import { type Benchmark, inFlight, interruptible, type Measurement, median, timed } from './benchmark.ts';
+import { type Benchmark, inFlight, type Measurement, median, timed } from './benchmark.ts';
 
 const run = promisify(execFile);
 const never = new AbortController().signal;
@@ -19,7 +19,7 @@ const log = { debug() {}, info() {}, warn() {}, error() {} };
 export const sftp: Benchmark = {
   name: 'sftp',
   summary: "the sftp connector beside OpenSSH's sftp: one file up and down",
-  async measure({ quick, say }) {
+  async measure({ quick, say, interrupted }) {
     const folder = await mkdtemp(join(tmpdir(), 'waybill-bench-'));
     const server = await startSshd({ root: folder });
     const dialler = createDialler({ loopback: true, allow: [] });
@@ -35,9 +35,10 @@ export const sftp: Benchmark = {
         await writeFile(join(folder, 'small', `${index}.bin`), content.subarray(0, smallBytes));
       await writeFile(join(folder, 'key'), privateKey, { mode: 0o600 });
       await connector.check(never);
-      return await interruptible(
+      return await Promise.race([
         compare({ connector, server, folder, content, smallFiles, rounds: quick ? 3 : 5, say }),
-      );
+        interrupted,
+      ]);
     } finally {
       await connector.close();
       await dialler.close();

@@ -30,7 +30,7 @@ export const validate: Benchmark = {
   },
 };
 
-async function rounds(folder: string, { quick, say }: Terms): Promise<number[]> {
+async function rounds(folder: string, { quick, say }: Pick<Terms, 'quick' | 'say'>): Promise<number[]> {
   const milliseconds: number[] = [];
   for (let round = 0; round < warmUps + (quick ? 1 : 5); round++) {
     milliseconds.push(await timed(() => check(folder)));

@@ -96,7 +96,7 @@ export function describeCelError(error: unknown, cel: string, kind: 'syntax' | '
     .replace(/^no such overload: /, 'no operator takes ')
     .replace(/^no such key: (.*)$/i, 'there is no field `$1`');
   // A type of ours is registered under a name such as `$steps.list`: seen from outside it is a mapping.
-  text = text.replace(/dyn<(\w+)>/g, '$1').replace(/\$[A-Za-z0-9_.]+/g, 'map');
+  text = text.replace(/dyn<(\w+)>/g, '$1').replace(/\$[A-Za-z0-9_.]+|\bmap<dyn, dyn>/g, 'map');
   text = text
     .replace(/^Unexpected token: EOF$/, 'the expression ends too early')
     .replace(

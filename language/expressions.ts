@@ -85,10 +85,10 @@ function typeOfReference(type: ScopeType): { type: ValueType; elements: ScopeTyp
   if (type === fileSetType) return { type: 'file set', elements: 'dyn' };
   if (isList(type)) return { type: 'list', elements: type[0] };
   if (isFields(type)) return { type: 'mapping', elements: 'dyn' };
-  const primitives = {
+  const primitives: Record<typeof type, ValueType> = {
     ...{ string: 'text', int: 'integer', double: 'number', bool: 'bool' },
     ...{ list: 'list', map: 'mapping', dyn: 'any' },
-  } as const;
+  };
   return { type: primitives[type], elements: 'dyn' };
 }
 

@@ -316,7 +316,7 @@ describe('vars', () => {
 
   test('that nothing names are told', () => {
     expect(mistakesOf(`vars: { used: 1, not: 2 }\nsteps: [ ${written('vars.used')} ]\n`)).toEqual(['UNUSED_VAR not']);
-    expect(mistakesOf(`vars: { a: 1, b: 2 }\nsteps: [ ${written('vars')} ]\n`)).toEqual([]);
+    expect(mistakesOf(`vars: { a: 1, b: 2 }\nsteps: [ ${written('size(vars)')} ]\n`)).toEqual([]);
   });
 });
 

@@ -9,7 +9,7 @@ export type SourceRange = readonly [start: number, end: number];
 export interface Report {
   add(code: DiagnosticCode, range: SourceRange, message: string, suggestion?: string): void;
   readonly diagnostics: readonly Diagnostic[];
-  /** How many errors there are (warnings do not count). */
+  /** How many errors there are, also those that are hidden (warnings do not count). */
   readonly errors: number;
   /** Expressions that may still be checked: each costs a fraction of a millisecond, and a file may not take long. */
   expressionsLeft: number;
@@ -56,8 +56,11 @@ export function createReport(file: string, lines: LineCounter): Report {
       hidden.push(range);
     },
     add(code, range, message, suggestion) {
-      if (diagnostics.length > maxDiagnostics || hidden.some(([start, end]) => start <= range[0] && range[1] <= end))
+      if (diagnostics.length > maxDiagnostics) return;
+      if (hidden.some(([start, end]) => start <= range[0] && range[1] <= end)) {
+        if (diagnosticCodes[code][0] === 'error') errors++;
         return;
+      }
       const key = `${code} ${range[0]} ${message}`;
       if (seen.has(key)) return;
       seen.add(key);

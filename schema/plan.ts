@@ -42,7 +42,7 @@ export interface ConcurrencyPolicy {
 export type Block = ActionBlock | GroupBlock | ForEachBlock | ParallelBlock | WaitBlock;
 
 interface BlockBase {
-  /** Where the block stands in the file, stable over runs: `steps[0]`, `steps[1].steps[0]`, `finally[0]`. */
+  /** Where the block stands in the file, stable over runs: `steps[0]`, `steps[1].parallel[0]`, `steps[2].wait.steps[0]`, `steps[3].compensate[0]`, `finally[0]`. */
   path: string;
   id: string | null;
   /** CEL that gives a bool, or null: always. The `when` of a block in an `onError` list is compiled into it. */

@@ -121,6 +121,8 @@ describe('the pages, followed from the first command to the last', { timeout: 18
 
   test('docs/pipelines.md', () => follow('docs/pipelines.md'));
 
+  test('docs/authoring.md', () => follow('docs/authoring.md'));
+
   test('docs/operating.md', async () => {
     await follow('docs/operating.md', async () => {
       for (const { text } of readPages().flatMap((page) =>

@@ -52,14 +52,14 @@ describe("a run's page in Temporal's UI", { timeout: testTimeoutMs }, () => {
       .getByText(/wait until \d{4}-\d\d-\d\d/)
       .first()
       .waitFor();
-    for (const words of ['copy from:/ORD_0.csv', 'load the plan, open the session'])
+    for (const words of [/copy from:\/ORD_\d\.csv -> to:\/in\//, 'load the plan, open the session'])
       await page.getByText(words).first().waitFor();
     await picture(page, 'running-history');
     const details = await openDetails(page);
-    for (const step of ['each', 'later', 'hold'])
+    for (const step of ['each', 'later', 'each.copy', 'each.hold'])
       await details.getByRole('cell', { name: step, exact: true }).waitFor();
     await details
-      .getByText(/until \d{4}-\d\d-\d\d \d\d:\d\d/)
+      .getByText(/waits: until \d{4}-\d\d-\d\d \d\d:\d\d/)
       .first()
       .waitFor();
     await picture(page, 'running-details');
@@ -125,7 +125,7 @@ describe("a run's page in Temporal's UI", { timeout: testTimeoutMs }, () => {
     await picture(page, 'found');
     await page.close();
     const details = await openDetails(await openRun(id), 1);
-    await details.getByText(id).waitFor();
+    await details.getByText(id, { exact: true }).waitFor();
   });
 });
 

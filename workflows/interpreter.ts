@@ -101,6 +101,7 @@ export class Walker {
       failure ??= { ...late, message: `in finally: ${late.message}` };
       if (status !== 'cancelled') status = 'failed';
     }
+    if (status === 'succeeded' && this.state.partial) status = 'partial';
     return { end: 'done', status, failure, outputs };
   }
 
@@ -161,11 +162,11 @@ export class Walker {
 
   async #runBlock(block: Block, place: Place): Promise<Outcome> {
     const known = this.state.frames[place.instance]?.failures[block.path];
+    if (known !== undefined) {
+      this.#rememberWithin(block, place);
+      return this.#reactToFailure(block, place, known);
+    }
     try {
-      if (known !== undefined) {
-        this.#rememberWithin(block, place);
-        throw new StepFailed(known);
-      }
       if (block.if !== null && block.kind !== 'group' && !evaluateCondition(block.if, place.scope))
         return { output: null, failure: null };
       const output = await this.#kind(block, place);
@@ -173,15 +174,20 @@ export class Walker {
       return { output, failure: null };
     } catch (error) {
       const failure = failureOf(error, block.id ?? block.path);
-      // The onError of a loop has run for each failed item.
-      if (failure.kind === 'cancelled' || block.kind === 'forEach' || block.onError.length === 0)
-        return { output: null, failure };
-      // Before a suspension in onError the failure is to be known: the block itself is not to run again.
-      frameOf(this.state, place.instance).failures[block.path] = failure;
-      const scope = { ...place.scope, error: failure as unknown as Json };
-      await this.#react(block.onError, { ...place, scope });
-      return { output: null, failure };
+      const output = error instanceof StepFailed ? error.output : null;
+      return this.#reactToFailure(block, place, { output, failure });
     }
+  }
+
+  async #reactToFailure(block: Block, place: Place, failed: Outcome & { failure: Failure }): Promise<Outcome> {
+    // The onError of a loop has run for each failed item.
+    if (failed.failure.kind === 'cancelled' || block.kind === 'forEach' || block.onError.length === 0) return failed;
+    // Before a suspension in onError the failure is to be known: the block itself is not to run again.
+    frameOf(this.state, place.instance).failures[block.path] = failed;
+    remember(block, failed, place);
+    const scope = { ...place.scope, error: failed.failure as unknown as Json };
+    await this.#react(block.onError, { ...place, scope });
+    return failed;
   }
 
   #kind(block: Block, place: Place): Promise<Json> {

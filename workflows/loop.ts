@@ -54,6 +54,7 @@ class Loop {
 
   async #startItems(): Promise<void> {
     const { maxParallel } = this.#block;
+    this.#report('running');
     for (let index = this.#cursor.next; index < this.#items.count; index++) {
       if (this.#cursor.ahead.includes(index)) continue;
       while (this.#running.size >= maxParallel) await Promise.race(this.#running);
@@ -122,19 +123,20 @@ class Loop {
     this.#report(tolerated ? 'done' : 'failed');
     const step = trailOf(this.#place, this.#block);
     if (cancelled !== null) throw new StepFailed({ ...cancelled, step });
-    if (!tolerated) {
-      const { message, ...failure } = head[0]!.error;
-      const told = `${failed} of ${count} items failed${toldTolerance(this.#block.tolerate)}; the first: ${message}`;
-      throw new StepFailed({ ...failure, message: told, step });
-    }
-    if (failed > 0) this.#walker.state.partial = true;
     const first = head.map(({ item, error }) => ({ item, error: error as unknown as Json }));
-    return {
+    const output = {
       count,
       succeeded: { count: succeeded },
       failed: { count: failed, ...(this.#block.head > 0 ? { head: first } : {}) },
       bytes,
     };
+    if (!tolerated) {
+      const { message, ...failure } = head[0]!.error;
+      const told = `${failed} of ${count} items failed${toldTolerance(this.#block.tolerate)}; the first: ${message}`;
+      throw new StepFailed({ ...failure, message: told, step }, output);
+    }
+    if (failed > 0) this.#walker.state.partial = true;
+    return output;
   }
 
   #report(state: 'running' | 'done' | 'failed'): void {
@@ -175,7 +177,8 @@ function itemSource(walker: Walker, block: ForEachBlock, place: Place): ItemSour
           input: { tenantId: walker.context.tenantId, ref: set.ref, after: index, limit: pageRows },
           summary: `page of ${block.items}, from row ${index}`,
           retry: pageRetry,
-          timeout: { stallMs: 60_000, totalMs: 60_000 },
+          timeout: { stallMs: 60_000, totalMs: 24 * 3_600_000 },
+          attemptMs: 60_000,
           heartbeats: false,
         })) as unknown as FileFact[];
         from = index;

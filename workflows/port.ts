@@ -31,7 +31,10 @@ export interface Call {
   /** "copy /out/ORD_1.csv -> landing", for Temporal's UI. */
   summary: string;
   retry: RetryPolicy;
+  /** `totalMs`: the call with all its attempts. */
   timeout: TimeoutPolicy;
+  /** One attempt; absent: as long as the call. */
+  attemptMs?: number;
   /** It can be stopped at any time and called again: a pause of the run stops it, and the end of the pause calls it again. */
   heartbeats: boolean;
 }
@@ -51,9 +54,12 @@ export interface ProgressLine {
 export class StepFailed extends Error {
   override readonly name = 'StepFailed';
   readonly failure: Failure;
+  /** What the step gave all the same: the counts of a loop or transfer that failed. */
+  readonly output: Json;
 
-  constructor(failure: Failure) {
+  constructor(failure: Failure, output: Json = null) {
     super(failure.message);
     this.failure = failure;
+    this.output = output;
   }
 }

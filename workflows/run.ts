@@ -219,6 +219,7 @@ const cancelled: Failure = { kind: 'cancelled', message: 'cancelled', step: null
 const bookkeeping = {
   queue: 'runs' as const,
   retry: { forMs: 3_600_000, attempts: null, firstMs: 500, factor: 2, maxMs: 10_000, jitter: 0.2, notOn: [] },
-  timeout: { stallMs: 30_000, totalMs: 30_000 },
+  timeout: { stallMs: 30_000, totalMs: 24 * 3_600_000 },
+  attemptMs: 30_000,
   heartbeats: false,
 };

@@ -17,7 +17,7 @@ export interface RunState {
 export interface Frame {
   outcomes: Record<string, Outcome>;
   /** Blocks that have failed and whose `onError` is under way. */
-  failures: Record<string, Failure>;
+  failures: Record<string, Outcome & { failure: Failure }>;
   /** Blocks that succeeded and can be undone, in the order in which they ended. */
   undoable: string[];
   loops: Record<string, LoopCursor>;

@@ -59,15 +59,20 @@ const detailRows = 60;
 export function detailsPage(waitsFor: string | null, lines: readonly ProgressLine[]): string {
   const row = (cells: string[]) => `| ${cells.join(` |${'\u00a0'.repeat(4)}`)} |`;
   const shown = lines.length <= detailRows ? lines : [...lines].sort(unfinishedFirst).slice(0, detailRows);
-  const rows = shown.map(({ step, state, done, total, bytes, failed, waitsFor: what }) =>
-    row([`\`${step}\``, state, `${done} of ${total}`, formatBytes(bytes), `${failed}`, inCell(what ?? '')]),
+  const rows = shown.map(({ step, state, done, total, bytes, failed }) =>
+    row([`\`${step}\``, state, total === 0 ? '' : `${done} of ${total}`, formatBytes(bytes), `${failed}`]),
   );
-  const table = [row(['step', 'state', 'done', 'sent', 'failed', 'waits for']), '|---|---|--:|--:|--:|---|', ...rows];
+  const table = [row(['step', 'state', 'done', 'sent', 'failed']), '|---|---|--:|--:|--:|', ...rows];
+  // Below the table: the pane is narrow, and cuts off what stands in a last column.
+  const waits = shown
+    .filter(({ waitsFor: what }) => what !== undefined)
+    .map(({ step, waitsFor: what }) => `- \`${step}\` waits: ${inCell(what!)}`);
   const left = lines.length - shown.length;
   return [
     ...(waitsFor === null ? [] : [`**${waitsFor}**`, '']),
     ...(lines.length === 0 ? [] : table),
     ...(left > 0 ? ['', `and ${left} more`] : []),
+    ...(waits.length === 0 ? [] : ['', ...waits]),
   ].join('\n');
 }
 

@@ -105,11 +105,21 @@ export function temporalPort(root: CancellationScope): TemporalPort {
   };
 }
 
-async function callOnce({ activity, queue, input, summary, retry, timeout, heartbeats }: Call): Promise<Json> {
+async function callOnce({
+  activity,
+  queue,
+  input,
+  summary,
+  retry,
+  timeout,
+  attemptMs,
+  heartbeats,
+}: Call): Promise<Json> {
   const options: ActivityOptions = {
     taskQueue: taskQueues[queue],
     summary,
-    startToCloseTimeout: timeout.totalMs,
+    scheduleToCloseTimeout: timeout.totalMs,
+    startToCloseTimeout: Math.min(timeout.totalMs, attemptMs ?? timeout.totalMs),
     ...(heartbeats ? { heartbeatTimeout: heartbeatTimeoutMs } : {}),
     cancellationType: heartbeats
       ? ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
@@ -151,6 +161,19 @@ function failureOfActivity(error: unknown, activity: string): Failure {
     const kind: ErrorKind = cause.type != null && cause.type in errorKinds ? (cause.type as ErrorKind) : 'internal';
     return failure(kind, details?.message ?? cause.message, details);
   }
-  if (cause instanceof TimeoutFailure) return failure('timeout', `${activity} took too long (${cause.timeoutType})`);
+  if (cause instanceof TimeoutFailure) {
+    const last = cause.cause instanceof ApplicationFailure ? cause.cause : undefined;
+    const details = last?.details?.[0] as Partial<Failure> | undefined;
+    const why = details?.message ?? last?.message;
+    const told = `${activity} ${timeouts[cause.timeoutType ?? 'START_TO_CLOSE']}`;
+    return failure('timeout', why === undefined ? told : `${told}; the last failure: ${why}`, details);
+  }
   return failure('internal', cause instanceof Error ? cause.message : String(cause));
 }
+
+const timeouts: Record<NonNullable<TimeoutFailure['timeoutType']>, string> = {
+  START_TO_CLOSE: 'took too long',
+  SCHEDULE_TO_CLOSE: 'did not succeed within its timeout.total',
+  SCHEDULE_TO_START: 'was taken by no worker',
+  HEARTBEAT: 'lost its worker again and again',
+};

@@ -39,15 +39,16 @@ export async function copyFiles(
   const failure = failed ?? counts.firstFailure;
   const tolerated = failure?.kind !== 'cancelled' && isTolerated(block.tolerate, counts.failed, cursor.files);
   report(walker, input, cursor, failure === null || tolerated ? 'done' : 'failed', counts);
-  if (failure !== null && !tolerated) throw new StepFailed(told(failure, counts, cursor, block, input.step));
-  if (counts.failed > 0) walker.state.partial = true;
-  return {
+  const output = {
     transfer: publicId('transfer', cursor.transferId),
     files: counts.files,
     bytes: counts.bytes,
     skipped: counts.skipped,
     failed: counts.failed,
   };
+  if (failure !== null && !tolerated) throw new StepFailed(told(failure, counts, cursor, block, input.step), output);
+  if (counts.failed > 0) walker.state.partial = true;
+  return output;
 }
 
 async function plan(
@@ -132,7 +133,8 @@ function finish(
     input: { tenantId, runId, transferId, status, failure: failure as unknown as Json },
     summary: 'close the transfer',
     retry: { forMs: 3_600_000, attempts: null, firstMs: 1000, factor: 2, maxMs: 30_000, jitter: 0.2, notOn: [] },
-    timeout: { stallMs: 60_000, totalMs: 60_000 },
+    timeout: { stallMs: 60_000, totalMs: 24 * 3_600_000 },
+    attemptMs: 60_000,
     heartbeats: false,
   };
   return walker.port.protect(() => walker.port.call(call)) as Promise<unknown> as Promise<BatchAnswer>;

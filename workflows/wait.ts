@@ -1,7 +1,7 @@
 import { evaluate, evaluateCondition, fill } from '../language/evaluate.ts';
 import { WaybillError } from '../schema/errors.ts';
 import type { Json, WaitBlock, WaitPoll } from '../schema/plan.ts';
-import { parseDurationMs } from '../schema/quantities.ts';
+import { parseDurationMs, parseInstantMs } from '../schema/quantities.ts';
 import { type Place, trailOf, type Walker } from './interpreter.ts';
 import { StepFailed } from './port.ts';
 import { frameOf, type WaitCursor } from './state.ts';
@@ -38,12 +38,11 @@ function beginWait(walker: Walker, block: WaitBlock, place: Place): WaitCursor {
   return { untilMs, polls: 0, nextMs: untilMs };
 }
 
-const timePattern = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2}))?$/;
-
 /** A time with its zone; a date without time is the midnight, UTC, at which it begins. */
 function timeOf(value: Json): number {
-  const timeMs = typeof value === 'string' && timePattern.test(value) ? Date.parse(value) : Number.NaN;
-  if (Number.isNaN(timeMs))
+  const text = typeof value === 'string' && /^\d{4}-\d{2}-\d{2}$/.test(value) ? `${value}T00:00:00Z` : value;
+  const timeMs = typeof text === 'string' ? parseInstantMs(text) : undefined;
+  if (timeMs === undefined)
     throw new WaybillError(
       'invalid',
       `${JSON.stringify(value).slice(0, 100)} is no duration (30s, 5m, 2h, 7d) and no time with its zone (2026-11-22T18:00:00Z)`,

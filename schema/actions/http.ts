@@ -7,7 +7,7 @@ export const maxRequestBytes = 256 * 1024;
 export const maxResponseBytes = 64 * 1024;
 export const httpMethods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const;
 /** RFC 9110, section 9.2.2: the others may do a thing twice when they are repeated. */
-export const idempotentMethods = ['GET', 'HEAD', 'PUT', 'DELETE', 'OPTIONS'] as const;
+const idempotentMethods = ['GET', 'HEAD', 'PUT', 'DELETE', 'OPTIONS'] as const;
 
 const queryValue = Type.Union([Type.String(), Type.Number(), Type.Boolean()]);
 

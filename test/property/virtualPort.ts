@@ -9,8 +9,6 @@ export interface VirtualPort extends Port {
   readonly calls: SeenCall[];
   /** How often the interpreter has asked whether to suspend. */
   readonly questions: number;
-  /** Cancels the run, as an operator does. */
-  cancelRun(): void;
 }
 
 export interface VirtualPortOptions {
@@ -123,7 +121,6 @@ export function virtualPort({
     proceed: async () => undefined,
     shouldSuspend: () => suspendAt(++questions),
     show: () => undefined,
-    cancelRun: () => cancel(root),
   };
 }
 

@@ -1,0 +1,34 @@
+import { expect, test } from 'vitest';
+import { patienceOf } from './patience.ts';
+
+test('patience counts from when the activity was scheduled', () => {
+  expect(patienceOf({ scheduledTimestampMs: 1000, heartbeatDetails: undefined }, () => undefined).sinceMs()).toBe(1000);
+});
+
+test('a file that has been delivered starts it again; bytes do not', () => {
+  let nowMs = 5000;
+  const said: unknown[] = [];
+  const patience = patienceOf(
+    { scheduledTimestampMs: 1000, heartbeatDetails: null },
+    (details) => said.push(details),
+    () => nowMs,
+  );
+  patience.heartbeat({ files: 0, bytes: 900 });
+  expect(patience.sinceMs()).toBe(1000);
+  patience.heartbeat({ files: 1, bytes: 900 });
+  nowMs = 9000;
+  patience.heartbeat({ files: 1, bytes: 1800 });
+  expect(patience.sinceMs()).toBe(5000);
+  expect(said.at(-1)).toEqual({ files: 1, bytes: 1800, progressAtMs: 5000 });
+});
+
+test('the next attempt counts from the progress of the one before', () => {
+  const heartbeatDetails = { files: 3, bytes: 30, progressAtMs: 7000 };
+  const patience = patienceOf(
+    { scheduledTimestampMs: 1000, heartbeatDetails },
+    () => undefined,
+    () => 9000,
+  );
+  patience.heartbeat({ files: 0, bytes: 0 });
+  expect(patience.sinceMs()).toBe(7000);
+});
