@@ -1,5 +1,4 @@
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import sarifSchema from '@microsoft/jest-sarif/lib/schemas/sarif-2.1.0-rtm.5.json' with { type: 'json' };
 import { Ajv } from 'ajv';
 import { describe, expect, test } from 'vitest';
 import { createRegistry } from '../connectors/registry.ts';
@@ -26,9 +25,8 @@ const mistake: Diagnostic = {
 
 describe('mistakes as SARIF', () => {
   // The schema of the standard, as its authors publish it in their package.
-  const schemaPath = createRequire(import.meta.url).resolve('@microsoft/jest-sarif/lib/schemas/sarif-2.1.0-rtm.5.json');
   // It is draft-04, which differs from what Ajv knows in the name of the schema only: no number in it is exclusive.
-  const { $schema: _, id: __, ...schema } = JSON.parse(readFileSync(schemaPath, 'utf8'));
+  const { $schema: _, id: __, ...schema } = sarifSchema as Record<string, unknown>;
   const validate = new Ajv({ strict: false, allErrors: true, validateFormats: false, unicodeRegExp: false }).compile(
     schema,
   );

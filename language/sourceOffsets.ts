@@ -93,6 +93,6 @@ function escapeLength(text: string, at: number): { length: number; units: number
 function blockIndent(text: string, range: SourceRange, value: string): number {
   const header = text.indexOf('\n', range[0]);
   const match = /^(?:[ \t]*\r?\n)*( *)\S/.exec(text.slice(header + 1, range[1]));
-  const kept = /^\s*?( *)\S/.exec(value)?.[1]!.length ?? 0;
+  const kept = /^\s*?( *)\S/.exec(value)?.[1]?.length ?? 0;
   return match ? match[1]!.length - kept : 0;
 }

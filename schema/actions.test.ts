@@ -32,7 +32,7 @@ describe('every manifest', () => {
     (use, action) => {
       expect(use).toMatch(/^[a-z]+\.[a-zA-Z]+@\d+$/);
       expect(action.summary).toMatch(/\.$/);
-      expect(action.input.additionalProperties).toBe(false);
+      expect(action.input).toMatchObject({ additionalProperties: false });
       expect(
         Object.entries(action.input.properties).filter(([, field]) => !(field as { description?: string }).description),
       ).toEqual([]);

@@ -5,6 +5,7 @@ import { buildSchema, parse, validate } from 'graphql';
 import { describe, expect, test } from 'vitest';
 import { parse as parseYaml } from 'yaml';
 import { apiErrorCodes, docsUrl } from '../api/errorCatalogue.ts';
+import { findTopics } from '../cli/configuration/topics.ts';
 import { exitCodes } from '../cli/exit.ts';
 import { buildProgram } from '../cli/program.ts';
 import { readCommandEnvironment } from '../cli/settings.ts';
@@ -235,6 +236,23 @@ describe('docs/reference.md', () => {
     const { definitions } = createRegistry();
     for (const name of [...actions.map(({ use }) => use), ...definitions.map(({ kind }) => kind)])
       expect(headings).toContain(name);
+  });
+
+  test('has a place for whatever `waybill explain` knows', () => {
+    const words = [
+      ...[...keyReference(), ...actions.flatMap((action) => fieldReference(action.input))].map(({ name }) => name),
+      ...[...actions.map(({ use }) => use), ...createRegistry().definitions.map(({ kind }) => kind)],
+      ...[
+        ...allowedFunctions,
+        ...Object.keys(diagnosticCodes),
+        ...Object.keys(errorKinds),
+        ...Object.keys(apiErrorCodes),
+      ],
+    ];
+    const topics = words.map((word) => [word, findTopics(word).map(({ docs }) => docs)] as const);
+    expect(topics.filter(([, docs]) => docs.length === 0)).toEqual([]);
+    const places = new Set(topics.flatMap(([, docs]) => docs));
+    expect([...places].filter((place) => !resolves(readme, place))).toEqual([]);
   });
 
   test('leaves no key and no input without words', () => {

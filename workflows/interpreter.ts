@@ -93,6 +93,7 @@ export class Walker {
       ...place,
       scope: { ...place.scope, run: { ...run, status }, error: failure as unknown as Json },
     };
+    if (this.plan.finally.length > 0) this.port.beginFinally();
     try {
       await this.port.protect(() => this.blocks(this.plan.finally, last));
     } catch (error) {

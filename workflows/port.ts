@@ -19,6 +19,8 @@ export interface Port {
   proceed(): Promise<void>;
   /** True when the history is long enough that the walk should stop at the next safe place and go on in a new one. */
   shouldSuspend(): boolean;
+  /** The steps have ended and `finally` begins: a cancellation changes nothing any more, and whoever asks for one is to be told. */
+  beginFinally(): void;
   /** Shows the night operator where the run stands. */
   show(progress: ProgressLine[]): void;
 }

@@ -19,9 +19,8 @@ import { StepFailed } from './port.ts';
 import { retryDeliveries } from './retry.ts';
 import { newRunState, type RunState } from './state.ts';
 import { failureSentence } from './summaries.ts';
-import { type TemporalPort, temporalPort } from './temporalPort.ts';
+import { statusAttribute, type TemporalPort, temporalPort } from './temporalPort.ts';
 
-const status = defineSearchAttributeKey('WaybillStatus', SearchAttributeType.KEYWORD);
 const errorCode = defineSearchAttributeKey('WaybillErrorCode', SearchAttributeType.KEYWORD);
 const files = defineSearchAttributeKey('WaybillFiles', SearchAttributeType.INT);
 const failedFiles = defineSearchAttributeKey('WaybillFailed', SearchAttributeType.INT);
@@ -171,7 +170,7 @@ class Run {
       if (now === this.#paused) return;
       this.#paused = now;
       this.#port.pause(now);
-      upsertSearchAttributes([{ key: status, value: paused ? 'paused' : 'running' }]);
+      upsertSearchAttributes([{ key: statusAttribute, value: paused ? 'paused' : 'running' }]);
     });
   }
 
@@ -185,7 +184,7 @@ class Run {
       ...bookkeeping,
     })) as unknown as ClosedRun;
     upsertSearchAttributes([
-      { key: status, value: closed.status },
+      { key: statusAttribute, value: closed.status },
       { key: files, value: closed.files },
       { key: failedFiles, value: closed.failed },
       { key: bytes, value: closed.bytes },

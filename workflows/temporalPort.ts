@@ -1,3 +1,4 @@
+import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
 import {
   ActivityCancellationType,
   ActivityFailure,
@@ -10,13 +11,17 @@ import {
   setCurrentDetails,
   sleep,
   TimeoutFailure,
+  upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
 import { type ErrorKind, errorKinds } from '../schema/errors.ts';
 import type { Failure, Json } from '../schema/plan.ts';
-import { type CallTerms, taskQueues } from '../schema/workflow.ts';
+import { type CallTerms, finishingStatus, taskQueues } from '../schema/workflow.ts';
 import { type Call, type Port, StepFailed } from './port.ts';
 import { detailsPage } from './summaries.ts';
+
+/** How the run stands, for the lists of Temporal's UI: a status of a run, `paused` or `finishing`. */
+export const statusAttribute = defineSearchAttributeKey('WaybillStatus', SearchAttributeType.KEYWORD);
 
 /** A history stays below this many events, what is under way when the run suspends included. */
 const historyEventsAtMost = 3_900;
@@ -89,6 +94,7 @@ export function temporalPort(root: CancellationScope): TemporalPort {
       const { continueAsNewSuggested, historyLength } = workflowInfo();
       return continueAsNewSuggested || historyLength + eventsOfCall * underWay > historyEventsAtMost;
     },
+    beginFinally: () => upsertSearchAttributes([{ key: statusAttribute, value: finishingStatus }]),
     show(progress) {
       lines = progress;
       show();

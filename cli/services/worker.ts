@@ -1,6 +1,5 @@
-import { fileURLToPath } from 'node:url';
 import { Client, Connection, ScheduleAlreadyRunning, ScheduleOverlapPolicy } from '@temporalio/client';
-import { bundleWorkflowCode, NativeConnection, Worker } from '@temporalio/worker';
+import { NativeConnection, Worker } from '@temporalio/worker';
 import { createEndpointPool } from '../../activities/endpoints.ts';
 import { createRunActivities, createTransferActivities } from '../../activities/index.ts';
 import { createSystemActivities } from '../../activities/system.ts';
@@ -11,6 +10,7 @@ import type { SecretBox } from '../../identity/secrets.ts';
 import type { Store } from '../../prisma/contract.ts';
 import { taskQueues } from '../../schema/workflow.ts';
 import { logTemporalTo } from './temporalLog.ts';
+import { bundleRuns, bundleSystem } from './workflowBundles.ts';
 
 /** Transfer activities of one worker process at a time; each holds at most a ring of buffers per file in flight. */
 const transfersAtOnce = 16;
@@ -46,7 +46,7 @@ export interface RunningWorker {
 export async function startWorker(dependencies: WorkerDependencies): Promise<RunningWorker> {
   const { temporalAddress, namespace, store, serveSystem, log } = dependencies;
   logTemporalTo(log);
-  const [runBundle, systemBundle] = await Promise.all([bundle('run.ts'), bundle('system.ts')]);
+  const [runBundle, systemBundle] = await Promise.all([bundleRuns(), bundleSystem()]);
   const connection = await NativeConnection.connect({ address: temporalAddress });
   const clientConnection = await Connection.connect({ address: temporalAddress });
   const temporal = new Client({ connection: clientConnection, namespace });
@@ -157,14 +157,3 @@ async function ensureReconcileSchedule(temporal: Client): Promise<void> {
     if (!(error instanceof ScheduleAlreadyRunning)) throw error;
   }
 }
-
-function bundle(file: string) {
-  // Run from the clone the workflows are TypeScript, in the npm package JavaScript: as this file is.
-  const extension = import.meta.url.endsWith('.ts') ? file : file.replace(/\.ts$/, '.js');
-  return bundleWorkflowCode({
-    workflowsPath: fileURLToPath(new URL(`../../workflows/${extension}`, import.meta.url)),
-    logger: quiet,
-  });
-}
-
-const quiet = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} };

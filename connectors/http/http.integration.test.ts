@@ -223,6 +223,8 @@ describe('what goes wrong', () => {
       const requester = open({ baseUrl: `http://${host}:${web.port}` }, {}, guarded);
       await expect(requester.request(ask('/'), never)).rejects.toMatchObject({ kind: 'egress-denied' });
       await expect(requester.check(never)).rejects.toMatchObject({ kind: 'egress-denied' });
+      const withAuthority = open({ baseUrl: `https://${host}:${web.port}` }, { ca: certificates.ca }, guarded);
+      await expect(withAuthority.request(ask('/'), never)).rejects.toMatchObject({ kind: 'egress-denied' });
       expect(web.asked).toEqual([]);
     },
   );

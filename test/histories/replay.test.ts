@@ -1,7 +1,8 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { Worker, type WorkflowBundle } from '@temporalio/worker';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { bundleRuns, silenceTemporal } from '../property/temporalWorld.ts';
+import { bundleRuns } from '../../cli/services/workflowBundles.ts';
+import { silenceTemporal } from '../property/temporalWorld.ts';
 
 /**
  * Runs that are in flight when a new version is deployed go on by replaying their history with the new code. One history

@@ -3,8 +3,9 @@ import { activityInfo, Context } from '@temporalio/activity';
 import { Client, Connection } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import type { History } from '@temporalio/common/lib/proto-utils.js';
-import { bundleWorkflowCode, NativeConnection, Worker, type WorkflowBundle } from '@temporalio/worker';
+import { NativeConnection, Worker, type WorkflowBundle } from '@temporalio/worker';
 import { logTemporalTo } from '../../cli/services/temporalLog.ts';
+import { bundleRuns } from '../../cli/services/workflowBundles.ts';
 import { actions } from '../../schema/actions.ts';
 import type { Failure, Json, Plan } from '../../schema/plan.ts';
 import { runSignals, taskQueues } from '../../schema/workflow.ts';
@@ -65,7 +66,7 @@ export async function startTemporalWorld(): Promise<TemporalWorld> {
     NativeConnection.connect({ address: server.address }),
     Connection.connect({ address: server.address }),
     bundleRuns(),
-    bundleRuns({ './temporalPort.ts$': fileURLToPath(new URL('./suspendingPort.ts', import.meta.url)) }),
+    bundleSuspendingRuns(),
   ]);
   const recordings = new Map<string, Recording>();
   const activities = recordingActivities(recordings);
@@ -131,20 +132,18 @@ export function silenceTemporal(): void {
   logTemporalTo(silent);
 }
 
-/** The workflow bundle of the runs; `alias` puts other modules in the place of some. */
-export function bundleRuns(alias: Record<string, string> = {}): Promise<WorkflowBundle> {
-  return bundleWorkflowCode({
-    workflowsPath: fileURLToPath(new URL('../../workflows/run.ts', import.meta.url)),
+/** The product's bundle with its port replaced by one that suspends often. */
+function bundleSuspendingRuns(): Promise<WorkflowBundle> {
+  const port = fileURLToPath(new URL('./suspendingPort.ts', import.meta.url));
+  return bundleRuns({
     webpackConfigHook: (config) => ({
       ...config,
-      resolve: { ...config.resolve, alias: { ...config.resolve?.alias, ...alias } },
+      resolve: { ...config.resolve, alias: { ...config.resolve?.alias, './temporalPort.ts$': port } },
     }),
-    logger: quiet,
   });
 }
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
-const quiet = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} };
 const own = ['files.page', 'transfer.plan', 'transfer.batch', 'transfer.finish'];
 
 function recordingActivities(

@@ -120,6 +120,7 @@ export function virtualPort({
     },
     proceed: async () => undefined,
     shouldSuspend: () => suspendAt(++questions),
+    beginFinally: () => undefined,
     show: () => undefined,
   };
 }

@@ -26,7 +26,8 @@ const answerTimeoutMs = 60_000;
 
 /** Starts the server of the npm package `yaml-language-server` with the schema at that path; it fetches nothing. Rejects when it ends. */
 export async function startLanguageServer(schemaUrl: string): Promise<LanguageServer> {
-  const program = createRequire(import.meta.url).resolve('yaml-language-server/bin/yaml-language-server');
+  const require = createRequire(import.meta.url);
+  const program = require.resolve('yaml-language-server/bin/yaml-language-server');
   const child = spawn(process.execPath, [program, '--stdio'], { stdio: ['pipe', 'pipe', 'inherit'] });
   const connection = connect(child);
   await connection.request('initialize', {
