@@ -289,10 +289,11 @@ export class Walker {
     this.port.show([...this.#progress.values()]);
   }
 
-  /** To be passed before each call: here a walk suspends, and waits while the run is paused. */
-  async checkpoint(): Promise<void> {
+  /** To be awaited before each call: here a walk suspends, and waits while the run is paused. */
+  checkpoint(): Promise<void> | undefined {
     if (this.#suspending || this.port.shouldSuspend()) throw this.#suspend();
-    await this.unlessSuspended(this.port.proceed());
+    const paused = this.port.proceed();
+    return paused && this.unlessSuspended(paused);
   }
 
   /** True when another branch of the walk has suspended: nothing new is to begin. */

@@ -15,8 +15,8 @@ export interface Port {
   protect<Result>(work: () => Promise<Result>): Promise<Result>;
   /** Runs work that can be cancelled alone: its calls and sleeps then throw StepFailed of kind `cancelled`. */
   cancellable<Result>(work: () => Promise<Result>): { result: Promise<Result>; cancel(): void };
-  /** Settles when the run is not paused. Throws StepFailed of kind `cancelled` when it is cancelled meanwhile. */
-  proceed(): Promise<void>;
+  /** Undefined when the run is not paused; else settles when it goes on. Throws StepFailed of kind `cancelled` when it is cancelled meanwhile. */
+  proceed(): Promise<void> | undefined;
   /** True when the history is long enough that the walk should stop at the next safe place and go on in a new one. */
   shouldSuspend(): boolean;
   /** The steps have ended and `finally` begins: a cancellation changes nothing any more, and whoever asks for one is to be told. */

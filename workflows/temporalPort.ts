@@ -7,7 +7,7 @@ import {
   CancellationScope,
   condition,
   isCancellation,
-  proxyActivities,
+  scheduleActivity,
   setCurrentDetails,
   sleep,
   TimeoutFailure,
@@ -49,9 +49,8 @@ export function temporalPort(root: CancellationScope): TemporalPort {
   const mayGoOn = () => pausedFor === null || root.consideredCancelled;
   const show = () => setCurrentDetails(detailsPage(pausedFor ?? waitsFor, lines));
 
-  async function proceed(): Promise<void> {
-    if (mayGoOn()) return;
-    await inTerms(() => condition(mayGoOn));
+  function proceed(): Promise<void> | undefined {
+    return mayGoOn() ? undefined : inTerms(() => condition(mayGoOn));
   }
 
   /** Calls until it settles otherwise than by a pause. */
@@ -111,16 +110,7 @@ export function temporalPort(root: CancellationScope): TemporalPort {
   };
 }
 
-async function callOnce({
-  activity,
-  queue,
-  input,
-  summary,
-  retry,
-  timeout,
-  attemptMs,
-  heartbeats,
-}: Call): Promise<Json> {
+function callOnce({ activity, queue, input, summary, retry, timeout, attemptMs, heartbeats }: Call): Promise<Json> {
   const options: ActivityOptions = {
     taskQueue: taskQueues[queue],
     summary,
@@ -138,8 +128,8 @@ async function callOnce({
       nonRetryableErrorTypes: [...retry.notOn],
     },
   };
-  const run = proxyActivities<Record<string, (input: Json, terms: CallTerms) => Promise<Json>>>(options)[activity]!;
-  return inTerms(() => run(input, { retry, stallMs: timeout.stallMs }), activity);
+  const terms: CallTerms = { retry, stallMs: timeout.stallMs };
+  return inTerms(() => scheduleActivity<Json>(activity, [input, terms], options), activity);
 }
 
 /** What Temporal throws, in the port's terms. */

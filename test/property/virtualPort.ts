@@ -118,7 +118,7 @@ export function virtualPort({
       const scope: Scope = { parent: scopes.getStore() ?? root, cancelled: false };
       return { result: scopes.run(scope, work), cancel: () => cancel(scope) };
     },
-    proceed: async () => undefined,
+    proceed: () => undefined,
     shouldSuspend: () => suspendAt(++questions),
     beginFinally: () => undefined,
     show: () => undefined,
