@@ -6,7 +6,7 @@ import { hashOf } from './random.ts';
 export * from '../../workflows/temporalPort.ts';
 
 /** Calls after which a history is taken for full: few, and others for each run. */
-const callsAtMost = 6;
+const callsAtMost = 8;
 
 /**
  * Stands in for the product's port in a bundle of its own (`temporalWorld.ts`): the same, but each run goes on in a new

@@ -106,7 +106,7 @@ export async function startTemporalWorld(): Promise<TemporalWorld> {
         workflowId,
         taskQueue: name === 'product' ? taskQueues.runs : suspendingQueue,
         args: [{ tenantId: 'tenant', runId: 'run' }],
-        workflowRunTimeout: '60s',
+        workflowRunTimeout: '120s',
       });
       const refusal = await handle.result().then(
         () => null,
