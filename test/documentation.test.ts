@@ -176,7 +176,9 @@ describe('the environment', () => {
 
   test('no page names a variable that nothing reads', () => {
     const unknown = pages.flatMap(({ file }) =>
-      (text(file).match(pattern) ?? []).filter((name) => !inCode.has(name) && !inTests.has(name)).map((name) => `${file}: ${name}`),
+      (text(file).match(pattern) ?? [])
+        .filter((name) => !inCode.has(name) && !inTests.has(name))
+        .map((name) => `${file}: ${name}`),
     );
     expect(unknown).toEqual([]);
   });
