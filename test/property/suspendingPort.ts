@@ -1,12 +1,9 @@
 import { type CancellationScope, workflowInfo } from '@temporalio/workflow';
 import { temporalPort as portOfTheProduct, type TemporalPort } from '../../workflows/temporalPort.ts';
-import { hashOf } from './random.ts';
+import { callsOfHistory } from './suspensions.ts';
 
 // What else the module has, but for the port.
 export * from '../../workflows/temporalPort.ts';
-
-/** Calls after which a history is taken for full: few, and others for each run. */
-const callsAtMost = 8;
 
 /**
  * Stands in for the product's port in a bundle of its own (`temporalWorld.ts`): the same, but each run goes on in a new
@@ -14,7 +11,7 @@ const callsAtMost = 8;
  */
 export function temporalPort(root: CancellationScope): TemporalPort {
   const port = portOfTheProduct(root);
-  const enough = 1 + (hashOf(workflowInfo().workflowId) % callsAtMost);
+  const enough = callsOfHistory(workflowInfo().workflowId);
   let ended = 0;
   return {
     ...port,

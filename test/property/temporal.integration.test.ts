@@ -4,8 +4,9 @@ import type { Json } from '../../schema/plan.ts';
 import { comparable } from './compare.ts';
 import { type GeneratedPipeline, generatePipeline, textOf } from './generate.ts';
 import { chooseSeed } from './random.ts';
+import { callsOfHistory } from './suspensions.ts';
 import { type BundleName, startTemporalWorld, type TemporalWorld } from './temporalWorld.ts';
-import { compile, endOf, walkVirtually } from './walk.ts';
+import { compile, compileText, endOf, walkVirtually } from './walk.ts';
 
 /** CI runs at least so many of them. */
 const pipelines = 300;
@@ -55,6 +56,34 @@ describe(`${pipelines} generated pipelines, WAYBILL_SEED=${firstSeed}`, () => {
       yield { workflowId, history: await world.history(workflowId) };
     }
   }
+});
+
+test('a cancellation that no call has seen reaches the next history', async () => {
+  const plan = compileText(`
+pipeline: cancelled-between
+apiVersion: waybill/v1
+endpoints: { partner: acme-sftp }
+steps:
+  - { id: copy, use: transfer.copy@1, with: { from: "partner:/copy/2/1/never/internal/*", to: "partner:/in/" } }
+  - { use: audit.write@1, with: { event: orders.never, data: { fails: never } } }
+finally: [ { use: audit.write@1, with: { event: orders.ended, data: { fails: never, status: "\${{ run.status }}" } } } ]
+`);
+  const workflowId = Array.from({ length: 100 }, (_, nth) => `tenant/cancelled-between/${nth}`).find(
+    (id) => callsOfHistory(id) === 3,
+  )!;
+  // The third call closes the transfer, which a cancellation does not reach; then the run suspends.
+  const operator = { call: 3, does: 'cancel' } as const;
+  const { calls, end, histories } = await world.run({ workflowId, bundle: 'suspending', plan, inputs: {}, operator });
+  expect(histories).toBe(2);
+  expect(end).toMatchObject({ status: 'cancelled' });
+  expect(calls.map(({ activity, input }) => [activity, (input.with as { event?: string } | undefined)?.event])).toEqual(
+    [
+      ['transfer.plan', undefined],
+      ['transfer.batch', undefined],
+      ['transfer.finish', undefined],
+      ['audit.write@1', 'orders.ended'],
+    ],
+  );
 });
 
 function workflowIdOf(seed: number, bundle: BundleName): string {
