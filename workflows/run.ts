@@ -177,6 +177,7 @@ class Run {
   async #end(walk: Walk & { end: 'done' }): Promise<Json> {
     const { tenantId, runId } = this.#start;
     const { failure, outputs } = walk;
+    this.#port.announce(failure === null ? null : failureSentence(failure));
     const closed = (await this.#port.call({
       activity: 'run.finish',
       input: { tenantId, runId, status: walk.status, error: failure as unknown as Json, outputs },
