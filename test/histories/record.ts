@@ -16,6 +16,9 @@ const operators: Record<string, WorldRun['operator']> = {
   paused: { call: 1, does: 'pause and resume' },
 };
 
+/** Its last history begins with what another has left. */
+const continued = 'continued';
+
 const names = (await readdir(folder)).filter((name) => name.endsWith('.yaml')).map((name) => name.replace('.yaml', ''));
 const known = new Set((await readdir(folder)).filter((name) => name.endsWith('.json')));
 const missing = names.filter((name) => (wanted.length > 0 ? wanted.includes(name) : !known.has(`${name}.json`)));
@@ -28,8 +31,17 @@ try {
     const inputs = Object.fromEntries(
       Object.entries(plan.inputs).map(([input, { default: value }]) => [input, value ?? null]),
     );
-    const run = { workflowId, bundle: 'product' as const, plan, inputs, ...(operator && { operator }) };
-    const { end, calls } = await world.run(run);
+    const bundle = name === continued ? ('suspending' as const) : ('product' as const);
+    const waits = plan.concurrency !== null;
+    const { end, calls, histories } = await world.run({
+      workflowId,
+      bundle,
+      plan,
+      inputs,
+      waits,
+      ...(operator && { operator }),
+    });
+    if (name === continued && histories < 2) throw new Error(`${name} did not go on in a second history`);
     const history = JSON.parse(historyToJSON(await world.history(workflowId))) as Json;
     await writeFile(new URL(`${name}.json`, folder), `${JSON.stringify(withoutPlaces(history))}\n`);
     process.stdout.write(`${name}: ${calls.length} calls, ${JSON.stringify(end)}\n`);

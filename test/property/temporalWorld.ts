@@ -28,6 +28,8 @@ export interface WorldRun {
   bundle: BundleName;
   plan: Plan;
   inputs: Record<string, Json>;
+  /** Another run holds the concurrency key when this one begins, and ends soon after. */
+  waits?: boolean;
   /** What an operator does while call number `call` is under way. */
   operator?: { call: number; does: 'cancel' | 'pause and resume' };
 }
@@ -50,6 +52,9 @@ interface Recording {
   before: Map<string, number>;
   histories: Set<string>;
   paused: boolean;
+  waits: boolean;
+  /** Called when the run has been told to wait. */
+  onWaiting(): Promise<void>;
   /** Called with the number of each call, before it is answered. */
   onCall(call: number): Promise<void>;
   /** Called when the run has read that it is paused. */
@@ -80,7 +85,7 @@ export async function startTemporalWorld(): Promise<TemporalWorld> {
   const client = new Client({ connection: clientConnection, namespace: server.namespace, identity: 'property test' });
   return {
     bundles: { product, suspending },
-    async run({ workflowId, bundle: name, plan, inputs, operator }) {
+    async run({ workflowId, bundle: name, plan, inputs, waits = false, operator }) {
       const handle = client.workflow.getHandle(workflowId);
       const recording: Recording = {
         plan,
@@ -90,6 +95,11 @@ export async function startTemporalWorld(): Promise<TemporalWorld> {
         before: new Map(),
         histories: new Set(),
         paused: false,
+        waits,
+        async onWaiting() {
+          recording.waits = false;
+          await handle.signal(runSignals.admission);
+        },
         async onCall(call) {
           if (call !== operator?.call) return;
           recording.paused = operator.does !== 'cancel';
@@ -153,7 +163,12 @@ function recordingActivities(
   return {
     ...Object.fromEntries(names.map((name) => [name, async (input) => record(recordingOf(recordings), name, input)])),
     'run.begin': async () => {
-      const { plan, inputs } = recordingOf(recordings);
+      const recording = recordingOf(recordings);
+      const { plan, inputs, waits } = recording;
+      if (waits) {
+        await recording.onWaiting();
+        return { state: 'waiting', message: 'another run holds the key', cancel: [] };
+      }
       return { state: 'running', plan, inputs, run: runFacts, retry: null, paused: false } as unknown as Json;
     },
     'run.control': async () => {
