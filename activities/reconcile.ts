@@ -2,7 +2,7 @@ import { type Client, WorkflowNotFoundError } from '@temporalio/client';
 import type { Log } from '../connectors/contract.ts';
 import type { Store } from '../prisma/contract.ts';
 import { openTransfers, releaseExpiredClaims } from '../prisma/ledger.ts';
-import { forgetIdempotencyKeys, type UnfinishedRun, unfinishedRuns } from '../prisma/runs.ts';
+import { forgetIdempotencyKeys, loadRun, type UnfinishedRun, unfinishedRuns } from '../prisma/runs.ts';
 import type { Failure } from '../schema/plan.ts';
 import { runSignals } from '../schema/workflow.ts';
 import { finishRun } from './run.ts';
@@ -36,6 +36,8 @@ export async function reconcileRuns({ store, temporal, log }: ReconcileDependenc
       await tellAgain(temporal, run);
       continue;
     }
+    // It may have ended in its own order since it was found.
+    if (hasEnded((await store.sql(tenantId, (sql) => loadRun(sql, tenantId, runId)))?.status)) continue;
     const open = await store.sql(tenantId, (sql) => openTransfers(sql, tenantId, runId));
     const status = error.kind === 'cancelled' ? 'cancelled' : 'failed';
     for (const transferId of open) await finishTransfer({ store }, { tenantId, runId, transferId, status });
@@ -51,6 +53,10 @@ export async function reconcileRuns({ store, temporal, log }: ReconcileDependenc
 export async function sweep({ store }: ReconcileDependencies): Promise<void> {
   await releaseExpiredClaims(store, { olderThanMs: abandonedClaimMs, tenants: rowsPerRound, rows: rowsPerRound });
   await store.system((sql) => forgetIdempotencyKeys(sql, idempotencyKeyHours));
+}
+
+function hasEnded(status: string | undefined): boolean {
+  return status !== undefined && status !== 'starting' && status !== 'running';
 }
 
 /** A decision that was recorded and did not arrive: Temporal was away, or whoever was to tell it died. */

@@ -141,7 +141,7 @@ describe("a run's page in Temporal's UI", () => {
     // The UI renders what comes from a workflow in frames of their own.
     const [summary, details, current] = [0, 1, 2].map((index) => page.locator('iframe').nth(index).contentFrame());
     await summary!.getByText(/^orders-in [0-9a-f]{12} \(manual\)$/).waitFor();
-    await details!.getByText(runId).waitFor();
+    await details!.getByText(`waybill runs show ${runId}`).waitFor();
     await current!.getByRole('cell', { name: 'fetch' }).waitFor();
     const cells = await current!.getByRole('cell').allTextContents();
     expect(cells.map((text) => text.trim())).toEqual(['fetch', 'done', '3 of 3', '12 B', '0']);
