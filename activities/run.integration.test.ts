@@ -329,7 +329,7 @@ describe('a paused run', () => {
     expect(await run.begin()).toMatchObject({ state: 'running', paused: true });
     expect(await run.control()).toEqual({
       paused: true,
-      message: 'paused by owner since 2026-11-22T10:00:00.000Z: wait for ACME',
+      message: 'paused by owner since 2026-11-22 10:00:00Z: wait for ACME',
     });
     expect((await run.row()).control_pending).toBe(false);
     await run.finish('cancelled');

@@ -50,8 +50,13 @@ export async function controlRun(
     if (control === undefined || control.pausedAt === null) return { paused: false, message: null };
     const { pausedBy, pausedAt, pauseReason } = control;
     const why = pauseReason === null ? '' : `: ${pauseReason}`;
-    return { paused: true, message: `paused by ${pausedBy ?? 'somebody'} since ${pausedAt.toISOString()}${why}` };
+    return { paused: true, message: `paused by ${pausedBy ?? 'somebody'} since ${toSeconds(pausedAt)}${why}` };
   });
+}
+
+/** `2026-11-22 18:00:00Z` */
+function toSeconds(time: Date): string {
+  return time.toISOString().replace('T', ' ').replace(/\.\d+Z$/, 'Z');
 }
 
 const endEvents = {

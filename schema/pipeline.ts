@@ -14,7 +14,7 @@ export const pipelineLimits = {
   blockDepth: 8,
   inputs: 100,
   vars: 100,
-  varsCharacters: 65_536,
+  varsCharacters: 16_384,
   endpoints: 100,
   labels: 50,
   outputs: 100,

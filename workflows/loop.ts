@@ -26,6 +26,8 @@ class Loop {
   readonly #items: ItemSource;
   readonly #cursor: LoopCursor;
   readonly #running = new Set<Promise<void>>();
+  /** Settles when an item has ended. A race of all that run would make as many promises as there are, for each item. */
+  #ended = Promise.withResolvers<void>();
   #broken: { error: unknown } | null = null;
 
   constructor(walker: Walker, block: ForEachBlock, place: Place) {
@@ -57,7 +59,7 @@ class Loop {
     this.#report('running');
     for (let index = this.#cursor.next; index < this.#items.count; index++) {
       if (this.#cursor.ahead.includes(index)) continue;
-      while (this.#running.size >= maxParallel) await Promise.race(this.#running);
+      while (this.#running.size >= maxParallel) await this.#ended.promise;
       // An item that a suspension has cut in the middle is to be brought to its end.
       if (this.#takesNoMore() && !Object.hasOwn(this.#walker.state.frames, this.#instance(index))) continue;
       if (this.#broken !== null) return;
@@ -67,7 +69,11 @@ class Loop {
         .catch((error: unknown) => {
           if (!(error instanceof Suspended)) this.#broken ??= { error };
         })
-        .finally(() => this.#running.delete(task));
+        .finally(() => {
+          this.#running.delete(task);
+          this.#ended.resolve();
+          this.#ended = Promise.withResolvers();
+        });
       this.#running.add(task);
     }
   }
