@@ -56,7 +56,10 @@ export async function controlRun(
 
 /** `2026-11-22 18:00:00Z` */
 function toSeconds(time: Date): string {
-  return time.toISOString().replace('T', ' ').replace(/\.\d+Z$/, 'Z');
+  return time
+    .toISOString()
+    .replace('T', ' ')
+    .replace(/\.\d+Z$/, 'Z');
 }
 
 const endEvents = {

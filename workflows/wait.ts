@@ -118,5 +118,8 @@ async function sleepUntil(
 
 /** `2026-11-22 18:00:00Z` */
 function tell(timeMs: number): string {
-  return new Date(timeMs).toISOString().replace('T', ' ').replace(/\.\d+Z$/, 'Z');
+  return new Date(timeMs)
+    .toISOString()
+    .replace('T', ' ')
+    .replace(/\.\d+Z$/, 'Z');
 }
