@@ -1,6 +1,7 @@
-import { CST, isAlias, isMap, isPair, isScalar, isSeq, Lexer, LineCounter, type Node, type Scalar } from 'yaml';
+import { isAlias, isMap, isPair, isScalar, isSeq, LineCounter, type Node, type Scalar } from 'yaml';
 import type { Json } from '../schema/plan.ts';
 import { createReport, type Report, type SourceRange } from './report.ts';
+import { sourceLimits } from './sourceLimits.ts';
 import { sourceOffsets } from './sourceOffsets.ts';
 import { parseRepaired, reportSyntax } from './syntax.ts';
 
@@ -32,15 +33,6 @@ export interface ParsedSource {
   report: Report;
 }
 
-/** What a file may hold. They keep every check far below a second, whatever the bytes are. */
-export const sourceLimits = {
-  characters: 1_048_576,
-  tokens: 100_000,
-  depth: 64,
-  values: 50_000,
-  documents: 500,
-} as const;
-
 /** Reads YAML 1.2 (core schema) with positions. Reports mistakes instead of throwing. */
 export function parseSource(file: string, text: string): ParsedSource {
   const lines = new LineCounter();
@@ -48,12 +40,12 @@ export function parseSource(file: string, text: string): ParsedSource {
   const documents: SourceDocument[] = [];
   // Positions are wanted for every file, also for one that is refused before it is parsed.
   lines.lineStarts = lineStarts(text);
-  const refusal = tooMuch(text);
-  if (refusal) {
-    report.add(refusal.code, [refusal.offset, refusal.offset + 1], refusal.message);
+  if (text.length > sourceLimits.characters) {
+    report.add('FILE_TOO_LARGE', [0, 1], 'the file is larger than 1 MiB');
     return { documents, report };
   }
   const { read, masked } = parseRepaired(text, report, maxRepairs(text));
+  if (read === null) return { documents, report };
   for (const document of read) {
     const isEmpty = document.contents === null && document.errors.length === 0;
     if (isEmpty) continue;
@@ -77,52 +69,6 @@ function lineStarts(text: string): number[] {
   const starts = [text.startsWith('\ufeff') ? 1 : 0];
   for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) starts.push(at + 1);
   return starts;
-}
-
-/**
- * Looks at the tokens before the parser does: it recurses, and a file that brings it near the end of the stack can end
- * the whole process (the engine's regular expression compiler gives up there without an exception).
- */
-function tooMuch(text: string): { code: 'FILE_TOO_LARGE' | 'TOO_DEEP'; message: string; offset: number } | null {
-  if (text.length > sourceLimits.characters)
-    return { code: 'FILE_TOO_LARGE', message: 'the file is larger than 1 MiB', offset: 0 };
-  let offset = 0;
-  let tokens = 0;
-  let documents = 0;
-  let flow = 0;
-  let inLine = 0;
-  let indents: number[] = [];
-  let lineStart = true;
-  let scalarNext = false;
-  for (const token of new Lexer().lex(text)) {
-    // The lexer announces a plain scalar by a token of its own; the next one is its text, whatever it looks like.
-    const type: string | null = scalarNext ? 'scalar-text' : CST.tokenType(token);
-    scalarNext = type === 'scalar';
-    if (++tokens > sourceLimits.tokens)
-      return { code: 'FILE_TOO_LARGE', message: 'the file has too many parts', offset };
-    if (type === 'doc-start' && ++documents > sourceLimits.documents) {
-      return { code: 'FILE_TOO_LARGE', message: `the file has more than ${sourceLimits.documents} documents`, offset };
-    }
-    if (type === 'newline') {
-      lineStart = true;
-      inLine = 0;
-    } else if (type !== 'space' || lineStart) {
-      if (lineStart && flow === 0 && type !== 'comment') {
-        const indent = type === 'space' ? token.length : 0;
-        indents = indents.filter((open) => open < indent);
-        indents.push(indent);
-      }
-      lineStart = false;
-    }
-    if (type === 'flow-map-start' || type === 'flow-seq-start') flow++;
-    else if (type === 'flow-map-end' || type === 'flow-seq-end') flow = Math.max(0, flow - 1);
-    else if (flow === 0 && (type === 'seq-item-ind' || type === 'explicit-key-ind' || type === 'map-value-ind'))
-      inLine++;
-    if (flow + inLine + indents.length > sourceLimits.depth)
-      return { code: 'TOO_DEEP', message: `values are nested more than ${sourceLimits.depth} deep`, offset };
-    if (type !== 'doc-mode' && type !== 'flow-error-end' && type !== 'scalar') offset += token.length;
-  }
-  return null;
 }
 
 /** Turns nodes into values, with limits of its own: aliases are followed, so that a small file could become a large value. */

@@ -1,5 +1,6 @@
-import { type Document, parseAllDocuments, type YAMLError } from 'yaml';
+import { Composer, type Document, Lexer, Parser, type YAMLError } from 'yaml';
 import { maxDiagnostics, type Report, type SourceRange } from './report.ts';
+import { createTokenGuard } from './sourceLimits.ts';
 
 /**
  * Some mistakes make the rest of a file unreadable. The commonest are reported, and what is wrong is replaced by as many
@@ -10,29 +11,42 @@ export function parseRepaired(
   text: string,
   report: Report,
   maxRounds: number,
-): { read: Document.Parsed[]; masked: string } {
+): { read: Document.Parsed[] | null; masked: string } {
   let masked = text;
-  let read = parse(text);
+  let read = parse(text, report);
   for (let round = 0; round < maxRounds; round++) {
-    const error = read.find((document) => document.errors.length > 0)?.errors[0];
+    const error = read?.find((document) => document.errors.length > 0)?.errors[0];
     const next = error ? repair(masked, error, report) : masked;
     if (next === masked) break;
     masked = next;
-    read = parse(masked);
+    read = parse(masked, report);
   }
   return { read, masked };
 }
 
-function parse(text: string): Document.Parsed[] {
-  const documents = parseAllDocuments(text, {
+/** The documents of a text, or null, with a report, when it holds more than a file may. */
+function parse(text: string, report: Report): Document.Parsed[] | null {
+  const refuse = createTokenGuard();
+  const parser = new Parser();
+  const composer = new Composer({
     version: '1.2',
     schema: 'core',
     uniqueKeys: false,
     strict: true,
-    prettyErrors: false,
     logLevel: 'silent',
   });
-  return Array.isArray(documents) ? (documents as Document.Parsed[]) : [];
+  const documents: Document.Parsed[] = [];
+  for (const lexeme of new Lexer().lex(text)) {
+    const refusal = refuse(lexeme);
+    if (refusal !== null) {
+      report.add(refusal.code, [refusal.offset, refusal.offset + 1], refusal.message);
+      return null;
+    }
+    for (const token of parser.next(lexeme)) documents.push(...composer.next(token));
+  }
+  for (const token of parser.end()) documents.push(...composer.next(token));
+  documents.push(...composer.end());
+  return documents;
 }
 
 /** Once a document has an error, tokens that it did not expect after it say nothing new, nor does a second error in one line. */
