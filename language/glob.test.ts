@@ -1,5 +1,6 @@
 import picomatch from 'picomatch/posix.js';
 import { describe, expect, test } from 'vitest';
+import { Random } from '../test/random.ts';
 import { compileGlob, hasGlobSigns } from './glob.ts';
 
 describe('a glob', () => {
@@ -29,7 +30,8 @@ describe('a glob', () => {
   });
 
   test('agrees with picomatch on many random patterns and paths', () => {
-    const random = randomNumbers(20_261_102);
+    const numbers = new Random(20_261_102);
+    const random = () => numbers.fraction();
     const pick = (choices: readonly string[]) => choices[Math.floor(random() * choices.length)]!;
     const signs = ['a', 'b', '.', '*', '?', '/', '/**/', '[ab]', '[^a]', '{a,b}', '{a,*.b}'];
     const letters = ['a', 'b', '.', '/', 'c'];
@@ -68,15 +70,4 @@ function tidy(path: string): string {
 function differsByDesign(pattern: string, path: string): boolean {
   if (/(^|\/)\.{1,2}(\/|$)/.test(path) || /(^|\/)\.{1,2}(\/|$)/.test(pattern)) return true;
   return pattern.endsWith('/**') || pattern.startsWith('/**/') || (/\[\^|\{.*\*/.test(pattern) && path.includes('/.'));
-}
-
-/** A small seeded generator (mulberry32): a failure can be repeated. */
-function randomNumbers(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
-  };
 }

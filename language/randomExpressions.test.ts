@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { WaybillError } from '../schema/errors.ts';
-import { randomNumbers } from '../test/language/random.ts';
+import { chooseSeed, Random } from '../test/random.ts';
 import { evaluate } from './evaluate.ts';
 import { checkExpression, type ValueType } from './expressions.ts';
 import { fileSetType, loopOutputType } from './scope.ts';
 
-const seed = Number(process.env.WAYBILL_SEED ?? Math.floor(Math.random() * 2 ** 31));
+const seed = chooseSeed();
 const expressions = 3_000;
 
 const values = {
@@ -43,7 +43,8 @@ const scope = {
 } as const;
 
 describe(`random expressions, seed ${seed}`, () => {
-  const random = randomNumbers(seed);
+  const numbers = new Random(seed);
+  const random = () => numbers.fraction();
   const made = Array.from({ length: expressions }, () => randomExpression(random, 4));
 
   test('give JSON or a refusal: never a BigInt, a date or another fault', () => {

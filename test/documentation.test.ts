@@ -167,7 +167,7 @@ describe('the environment', () => {
   const pattern = /\b(?:WAYBILL|DATABASE|TEMPORAL)_[A-Z_]+\b|\bNO_COLOR\b/g;
   const inCode = new Set(text('cli/settings.ts').match(pattern));
   /** The seed of the tests is read by them alone. */
-  const inTests = new Set(text('test/property/random.ts').match(pattern));
+  const inTests = new Set(text('test/random.ts').match(pattern));
 
   test('every setting is in the README, and no other', () => {
     const shown = tableRows(readme, 'variable', 'read by').flatMap(([cell]) => codeSpans(cell!));

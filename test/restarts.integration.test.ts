@@ -4,7 +4,7 @@ import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { waybill } from './commandLine.ts';
-import { chooseSeed, Random } from './property/random.ts';
+import { chooseSeed, Random } from './random.ts';
 import { type Installation, startInstallation } from './servers/installation.ts';
 
 const testTimeoutMs = 240_000;

@@ -45,6 +45,25 @@ finally: [ { use: audit.write@1, with: { event: all.over } } ]
     expect(walk).toMatchObject({ status: 'cancelled' });
   });
 
+  test('is known to the compensations of a branch that had ended before another stopped the rest', async () => {
+    // In a loop, so that another item may suspend the walk at the very moment when the second branch has failed.
+    const branches = `
+inputs: { names: { type: list } }
+steps:
+  - forEach: inputs.names
+    as: name
+    steps:
+      - parallel:
+          - { id: one, use: files.delete@1, with: { at: "partner:/\${{ name }}" }, compensate: [ { use: audit.write@1, with: { event: undo.one, data: { path: "\${{ steps.one.path }}" } } } ] }
+          - { use: files.delete@1, with: { at: "partner:/broken" }, onError: [ { use: audit.write@1, with: { event: b.failed } } ] }
+        maxParallel: 1
+        failFast: true
+`;
+    const { port } = await everyWay(plan(branches), { fails: { '/broken': 'exists' } });
+    const undone = told(port).filter((call) => call.startsWith('undo'));
+    expect(undone.sort()).toEqual(['/a', '/b', '/c', '/d'].map((path) => `undo.one {"path":"${path}"}`));
+  });
+
   test('stays within the item of a loop', async () => {
     const items = `
 inputs: { names: { type: list } }

@@ -145,7 +145,7 @@ export class Walker {
   async block(block: Block, place: Place): Promise<Outcome> {
     const recorded = this.state.frames[place.instance]?.outcomes;
     let outcome = recorded?.[block.path];
-    if (outcome !== undefined) this.#rememberWithin(block, place);
+    if (outcome !== undefined) this.rememberWithin(block, place);
     else {
       outcome = await this.#runBlock(block, place);
       frameOf(this.state, place.instance).outcomes[block.path] = outcome;
@@ -156,7 +156,7 @@ export class Walker {
   }
 
   /** What the steps of a block gave before the last suspension is in scope again, also when the block then failed. */
-  #rememberWithin(block: Block, place: Place): void {
+  rememberWithin(block: Block, place: Place): void {
     const recorded = this.state.frames[place.instance]?.outcomes ?? {};
     for (const within of everyBlock(blocksWithin(block))) remember(within, recorded[within.path], place);
   }
@@ -164,7 +164,7 @@ export class Walker {
   async #runBlock(block: Block, place: Place): Promise<Outcome> {
     const known = this.state.frames[place.instance]?.failures[block.path];
     if (known !== undefined) {
-      this.#rememberWithin(block, place);
+      this.rememberWithin(block, place);
       return this.#reactToFailure(block, place, known);
     }
     try {

@@ -36,16 +36,18 @@ export async function walkParallel(walker: Walker, block: ParallelBlock, place: 
     running.set(index, { task, cancel });
   }
 
+  // What ended before a suspension is known again before anything begins: a failure among it may stop the rest.
   const outcomes = walker.state.frames[place.instance]?.outcomes ?? {};
-  // What failed before a suspension stops the others before they begin again.
-  for (const [index, branch] of block.branches.entries()) {
-    const failure = outcomes[branch.path]?.failure;
-    if (failure != null) await walker.block(branch, place).catch((error: unknown) => note(index, error));
-  }
-  for (const [index, branch] of block.branches.entries()) {
+  const left = [...block.branches.entries()].filter(([, { path }]) => outcomes[path] === undefined);
+  for (const [index, branch] of block.branches.entries())
+    if (outcomes[branch.path] !== undefined)
+      await walker.block(branch, place).catch((error: unknown) => note(index, error));
+  for (const [index, branch] of left) {
     while (running.size >= block.maxParallel) await Promise.race([...running.values()].map(({ task }) => task));
-    if (stopped || walker.suspending || broken !== null) break;
-    if (!failures.has(index)) start(index, branch);
+    if (walker.suspending || broken !== null) break;
+    // A branch that is not taken up again has left what its compensations read.
+    if (stopped) walker.rememberWithin(branch, place);
+    else start(index, branch);
   }
   await Promise.all([...running.values()].map(({ task }) => task));
   if (broken !== null) throw (broken as { error: unknown }).error;

@@ -1,10 +1,11 @@
 import { chmod, mkdir, readFile as readLocal, rm, writeFile as writeLocal } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { maxTextBytes } from '../../schema/actions/files.ts';
 import type { Json } from '../../schema/plan.ts';
-import { createTestDatabase, type TestDatabase } from '../../test/servers/database.ts';
-import { attemptOf, type Engine, openEngine, openWorld, type World } from '../../test/transfer/world.ts';
+import type { TestDatabase } from '../../test/servers/database.ts';
+import { attemptOf, type Engine, type World } from '../../test/transfer/world.ts';
+import { worldOfEachTest } from '../../test/transfer/worldOfEachTest.ts';
 import { createBuffers } from '../transfer/buffers.ts';
 import type { ActivityContext } from '../transfer/context.ts';
 import type { FilesInput } from '../transfer/files.ts';
@@ -19,22 +20,11 @@ let database: TestDatabase;
 let engine: Engine;
 let world: World;
 let runId: string;
-const removals: Array<() => Promise<void>> = [];
-
-beforeAll(async () => {
-  database = await createTestDatabase();
-  engine = openEngine(database.store);
+worldOfEachTest((opened) => {
+  ({ database, engine, world } = opened);
 });
 beforeEach(async () => {
-  const opened = await openWorld(database.store, database.tenants.a, engine);
-  removals.push(opened.remove);
-  world = opened;
   runId = await world.newRun();
-});
-afterAll(async () => {
-  await engine?.close();
-  await Promise.all(removals.map((remove) => remove()));
-  await database?.drop();
 });
 
 function step(given: Record<string, Json>, stepKey = 'steps[0]'): FilesInput {

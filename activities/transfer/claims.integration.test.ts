@@ -1,28 +1,16 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { releaseExpiredClaims } from '../../prisma/ledger.ts';
-import { createTestDatabase, type TestDatabase } from '../../test/servers/database.ts';
-import { attemptOf, type Engine, openEngine, openWorld, patient, type World } from '../../test/transfer/world.ts';
+import type { TestDatabase } from '../../test/servers/database.ts';
+import { attemptOf, type Engine, openEngine, patient, type World } from '../../test/transfer/world.ts';
+import { worldOfEachTest } from '../../test/transfer/worldOfEachTest.ts';
 
 let database: TestDatabase;
 let engine: Engine;
 let world: World;
-const removals: Array<() => Promise<void>> = [];
-
-beforeAll(async () => {
-  database = await createTestDatabase();
-  engine = openEngine(database.store);
-});
-beforeEach(async () => {
-  const opened = await openWorld(database.store, database.tenants.a, engine);
-  removals.push(opened.remove);
-  world = opened;
-});
-afterAll(async () => {
-  await engine?.close();
-  await Promise.all(removals.map((remove) => remove()));
-  await database?.drop();
+worldOfEachTest((opened) => {
+  ({ database, engine, world } = opened);
 });
 
 const all = { from: 'partner:/**', to: 'landing:/in/' };

@@ -1,28 +1,16 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, stat, unlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { createTestDatabase, type TestDatabase } from '../../test/servers/database.ts';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import type { TestDatabase } from '../../test/servers/database.ts';
 import { attemptOf, type Engine, openEngine, openWorld, patient, type World } from '../../test/transfer/world.ts';
+import { worldOfEachTest } from '../../test/transfer/worldOfEachTest.ts';
 
 let database: TestDatabase;
 let engine: Engine;
 let world: World;
-const removals: Array<() => Promise<void>> = [];
-
-beforeAll(async () => {
-  database = await createTestDatabase();
-  engine = openEngine(database.store);
-});
-beforeEach(async () => {
-  const opened = await openWorld(database.store, database.tenants.a, engine);
-  removals.push(opened.remove);
-  world = opened;
-});
-afterAll(async () => {
-  await engine?.close();
-  await Promise.all(removals.map((remove) => remove()));
-  await database?.drop();
+worldOfEachTest((opened) => {
+  ({ database, engine, world } = opened);
 });
 
 const sha256 = (content: string | Buffer) => createHash('sha256').update(content).digest('hex');
@@ -155,7 +143,7 @@ describe('once', () => {
 
   test('two tenants with the same endpoint names and paths do not meet', async () => {
     const opened = await openWorld(database.store, database.tenants.b, engine);
-    removals.push(opened.remove);
+    onTestFinished(opened.remove);
     await world.put({ 'a.csv': 'of a' });
     await opened.put({ 'a.csv': 'of b' });
     expect(await world.copy(all)).toMatchObject({ files: 1, skipped: 0 });

@@ -2,32 +2,20 @@ import { utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { fileOrders, type ListedFile, readFileSet } from '../../prisma/ledger.ts';
 import type { Json } from '../../schema/plan.ts';
-import { createTestDatabase, type TestDatabase } from '../../test/servers/database.ts';
-import { attemptOf, type Engine, openEngine, openWorld, type World } from '../../test/transfer/world.ts';
+import type { TestDatabase } from '../../test/servers/database.ts';
+import { attemptOf, type Engine, type World } from '../../test/transfer/world.ts';
+import { worldOfEachTest } from '../../test/transfer/worldOfEachTest.ts';
 import type { FilesInput } from './files.ts';
 import { stageListing } from './stageListing.ts';
 
 let database: TestDatabase;
 let engine: Engine;
 let world: World;
-const removals: Array<() => Promise<void>> = [];
-
-beforeAll(async () => {
-  database = await createTestDatabase();
-  engine = openEngine(database.store);
-});
-beforeEach(async () => {
-  const opened = await openWorld(database.store, database.tenants.a, engine);
-  removals.push(opened.remove);
-  world = opened;
-});
-afterAll(async () => {
-  await engine?.close();
-  await Promise.all(removals.map((remove) => remove()));
-  await database?.drop();
+worldOfEachTest((opened) => {
+  ({ database, engine, world } = opened);
 });
 
 async function list(given: Record<string, Json>, more: Partial<FilesInput> = {}) {

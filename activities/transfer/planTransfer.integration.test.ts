@@ -1,29 +1,17 @@
 import { mkdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { findSharedTarget, findTransfer, insertDeliveries } from '../../prisma/ledger.ts';
 import type { Json } from '../../schema/plan.ts';
-import { createTestDatabase, type TestDatabase } from '../../test/servers/database.ts';
-import { attemptOf, type Engine, openEngine, openWorld, type World } from '../../test/transfer/world.ts';
+import type { TestDatabase } from '../../test/servers/database.ts';
+import { attemptOf, type Engine, type World } from '../../test/transfer/world.ts';
+import { worldOfEachTest } from '../../test/transfer/worldOfEachTest.ts';
 
 let database: TestDatabase;
 let engine: Engine;
 let world: World;
-const removals: Array<() => Promise<void>> = [];
-
-beforeAll(async () => {
-  database = await createTestDatabase();
-  engine = openEngine(database.store);
-});
-beforeEach(async () => {
-  const opened = await openWorld(database.store, database.tenants.a, engine);
-  removals.push(opened.remove);
-  world = opened;
-});
-afterAll(async () => {
-  await engine?.close();
-  await Promise.all(removals.map((remove) => remove()));
-  await database?.drop();
+worldOfEachTest((opened) => {
+  ({ database, engine, world } = opened);
 });
 
 async function plan(given: Record<string, Json>) {

@@ -2,8 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { createRegistry } from '../../connectors/registry.ts';
 import { check } from '../../language/check.ts';
 import { formatFile } from '../../language/fmt.ts';
+import { chooseSeed, Random } from '../random.ts';
 import { corpus } from './corpusFiles.ts';
-import { randomNumbers } from './random.ts';
 
 const connectors = createRegistry().definitions;
 const megabyte = 1_048_576;
@@ -187,8 +187,9 @@ describe('shapes that grow', () => {
 });
 
 describe('random bytes', () => {
-  const seed = Math.floor(Math.random() * 2 ** 31);
-  const random = randomNumbers(seed);
+  const seed = chooseSeed();
+  const numbers = new Random(seed);
+  const random = () => numbers.fraction();
 
   test(`never throw (seed ${seed})`, () => {
     for (let round = 0; round < 300; round++) {

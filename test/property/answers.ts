@@ -1,6 +1,6 @@
 import type { ErrorKind } from '../../schema/errors.ts';
 import type { Failure, Json } from '../../schema/plan.ts';
-import { hashOf } from './random.ts';
+import { hashOf } from '../random.ts';
 
 /** What the world answers to a call: a pure function of the call, and of how often it was made before. */
 export type Answer = { output: Json } | { failure: Failure; flaky?: boolean };

@@ -1,7 +1,7 @@
 import { stringify } from 'yaml';
 import type { Json } from '../../schema/plan.ts';
+import { Random } from '../random.ts';
 import { leafStep } from './leaves.ts';
-import { Random } from './random.ts';
 import { type Node, name, type Surroundings } from './surroundings.ts';
 
 /** A pipeline as its file says it, before it is text, so that it can be made smaller piece by piece. */

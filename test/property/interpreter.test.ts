@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import { chooseSeed } from '../random.ts';
 import { comparable } from './compare.ts';
 import { type GeneratedPipeline, generatePipeline, textOf } from './generate.ts';
-import { chooseSeed } from './random.ts';
 import { shrink } from './shrink.ts';
 import { compile, endOf, Invalid, walkVirtually } from './walk.ts';
 

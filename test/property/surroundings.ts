@@ -1,5 +1,5 @@
 import type { Json } from '../../schema/plan.ts';
-import type { Random } from './random.ts';
+import type { Random } from '../random.ts';
 
 export type Node = { [key: string]: Json };
 

@@ -1,4 +1,4 @@
-import { hashOf } from './random.ts';
+import { hashOf } from '../random.ts';
 
 /** Calls after which a history of the suspending bundle is taken for full: few, and others for each run. */
 const callsAtMost = 8;

@@ -1,9 +1,9 @@
 import { Worker } from '@temporalio/worker';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Json } from '../../schema/plan.ts';
+import { chooseSeed } from '../random.ts';
 import { comparable } from './compare.ts';
 import { type GeneratedPipeline, generatePipeline, textOf } from './generate.ts';
-import { chooseSeed } from './random.ts';
 import { callsOfHistory } from './suspensions.ts';
 import { type BundleName, startTemporalWorld, type TemporalWorld } from './temporalWorld.ts';
 import { compile, compileText, endOf, walkVirtually } from './walk.ts';

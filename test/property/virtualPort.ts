@@ -1,8 +1,8 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Failure, Json } from '../../schema/plan.ts';
 import { type Call, type Port, StepFailed } from '../../workflows/port.ts';
+import { Random } from '../random.ts';
 import { answer, type SeenCall } from './answers.ts';
-import { Random } from './random.ts';
 
 export interface VirtualPort extends Port {
   /** In the order in which they were made. */
