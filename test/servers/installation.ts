@@ -16,8 +16,11 @@ export interface Installation {
   environment: Record<string, string>;
   /** Ends the worker without a word, and starts another. */
   restartWorker(): Promise<void>;
-  restartTemporal(): Promise<void>;
-  restartPostgres(): Promise<void>;
+  /** Ends Temporal, lets `away` pass, and starts it again where it was. */
+  restartTemporal(away?: () => Promise<void>): Promise<void>;
+  restartPostgres(away?: () => Promise<void>): Promise<void>;
+  /** Whether API and worker have gone on all the time since they were started. */
+  serves(): boolean;
   graphql<Data>(query: string, variables?: Record<string, unknown>): Promise<Data>;
   stop(): Promise<void>;
 }
@@ -54,14 +57,17 @@ export async function startInstallation(): Promise<Installation> {
       await worker.ended;
       worker = startWaybill(['worker'], { environment });
     },
-    async restartTemporal() {
+    async restartTemporal(away) {
       await temporal.stop();
+      await away?.();
       temporal = await beginTemporal(folder, Number(temporal.address.split(':').at(-1)));
     },
-    async restartPostgres() {
+    async restartPostgres(away) {
       await postgres.stop();
+      await away?.();
       postgres = await startPostgres({ stateFolder, port: postgres.port, onProgress: ignore });
     },
+    serves: () => [api, worker].every(({ child }) => child.exitCode === null && child.signalCode === null),
     async graphql<Data>(query: string, variables: Record<string, unknown> = {}) {
       const response = await fetch(environment.WAYBILL_URL!, {
         method: 'POST',
