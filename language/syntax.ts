@@ -26,6 +26,17 @@ export function parseRepaired(
 
 /** The documents of a text, or null, with a report, when it holds more than a file may. */
 function parse(text: string, report: Report): Document.Parsed[] | null {
+  // The parser's errors are told by their place in the text; the stack of each costs more than the reading.
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
+  try {
+    return readDocuments(text, report);
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
+}
+
+function readDocuments(text: string, report: Report): Document.Parsed[] | null {
   const refuse = createTokenGuard();
   const parser = new Parser();
   const composer = new Composer({
