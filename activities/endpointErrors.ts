@@ -6,7 +6,7 @@ import type { Gate } from './transfer/gate.ts';
 /** The connector with the endpoint's name in every error: a copy has two ends, and people must know which one failed. */
 export function withEndpointName(connector: Connector, endpoint: string): Connector {
   const named = <Result>(call: Promise<Result>, path?: string) => nameErrors(call, endpoint, path);
-  const { rename, makeFolder, sweep } = connector;
+  const { rename, copy, makeFolder, discard, sweep } = connector;
   return {
     capabilities: connector.capabilities,
     check: (signal) => named(connector.check(signal)),
@@ -26,6 +26,10 @@ export function withEndpointName(connector: Connector, endpoint: string): Connec
     ...(rename && {
       rename: (from, to, options, signal) => named(rename.call(connector, from, to, options, signal), from),
     }),
+    ...(copy && {
+      copy: (from, to, options, signal) => named(copy.call(connector, from, to, options, signal), from),
+    }),
+    ...(discard && { discard: (token, signal) => named(discard.call(connector, token, signal)) }),
     ...(makeFolder && {
       makeFolder: (path, signal) => named(makeFolder.call(connector, path, signal), path),
     }),
@@ -85,12 +89,17 @@ function nameSource(source: Source, endpoint: string, path: string): Source {
 }
 
 function nameSink(sink: Sink, endpoint: string, path: string): Sink {
+  const { holds } = sink;
   return {
     temporaryPath: sink.temporaryPath,
     write: (bytes, at, signal) => nameErrors(sink.write(bytes, at, signal), endpoint, path),
-    seal: (signal) => nameErrors(sink.seal(signal), endpoint, path),
+    token: sink.token,
+    received: sink.received,
+    ...(holds && { holds: (bytes, at, signal) => nameErrors(holds.call(sink, bytes, at, signal), endpoint, path) }),
+    seal: (sent, signal) => nameErrors(sink.seal(sent, signal), endpoint, path),
     commit: (signal) => nameErrors(sink.commit(signal), endpoint, path),
     abort: () => sink.abort(),
+    leave: () => sink.leave(),
   };
 }
 

@@ -92,7 +92,7 @@ async function upload(target: Connector, content: Buffer): Promise<void> {
   await inFlight(writesInFlight, content.length, blockBytes, (at) =>
     sink.write(content.subarray(at, at + blockBytes), at, never),
   );
-  await sink.seal(never);
+  await sink.seal({ sha256: '' }, never);
   await sink.commit(never);
 }
 
@@ -113,7 +113,7 @@ async function uploadSmall(target: Connector, content: Buffer, files: number): P
     const options = { size: content.length, deliveryId: `small-${index}`, replace: true, modified: null };
     const sink = await target.begin(`/small-by-us/${index}.bin`, options, never);
     await sink.write(content, 0, never);
-    await sink.seal(never);
+    await sink.seal({ sha256: '' }, never);
     await sink.commit(never);
   });
 }

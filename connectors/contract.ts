@@ -28,9 +28,16 @@ export interface Connector extends Reachable {
   remove(path: string, signal: AbortSignal): Promise<void>;
   /** Renames within the endpoint, creating the parent folder of `to`. Without `replace`, throws `exists` when `to` exists, atomically where the server can. Throws not-found. */
   rename?(from: string, to: string, options: { replace: boolean }, signal: AbortSignal): Promise<void>;
+  /**
+   * Copies within the endpoint without moving bytes through us, creating the parent folder of `to`. Visible whole or not at all. Without
+   * `replace`, throws exists; throws not-found, and conflict when `from` is not the version `ifMatch`. Absent: copies travel through us.
+   */
+  copy?(from: string, to: string, options: CopyOptions, signal: AbortSignal): Promise<Entry>;
   /** Makes the folder and what is missing above it; gives whether anything was missing. Throws exists when a file is in the way. */
   makeFolder?(path: string, signal: AbortSignal): Promise<boolean>;
-  /** Removes temporary files of ours older than `olderThanMs` in that folder; gives how many. */
+  /** Removes what an abandoned write left, named by its `Sink.token`; what is gone already is success. Absent: `temporaryPath` is removed. */
+  discard?(token: SinkToken, signal: AbortSignal): Promise<void>;
+  /** Removes unfinished writes of ours (temporary files, multipart uploads) older than `olderThanMs` in that folder; gives how many. */
   sweep?(folder: string, olderThanMs: number, signal: AbortSignal): Promise<number>;
 }
 
@@ -103,9 +110,19 @@ export interface Capabilities {
   writesInFlight: number;
   /** The best size of one read or write, in bytes. */
   blockBytes: number;
+  /** A write goes in parts: of `bytes` each (the last may be smaller), more when there would be over `most` of them. null: in any pieces. */
+  parts: { bytes: number; most: number } | null;
   /** Small files worth copying at the same time over this connection. */
   filesInFlight: number;
   modifiedTimeKept: boolean;
+  /** `begin` can take up a write where a killed process left it. */
+  resume: boolean;
+  /** `copy` is there. */
+  serverCopy: boolean;
+  /** `a.csv` and `A.csv` are two files. */
+  caseSensitive: boolean;
+  /** `list` understands `after`. */
+  listAfter: boolean;
 }
 
 export interface Entry {
@@ -136,6 +153,13 @@ export interface Health {
 
 export interface ListOptions {
   recursive: boolean;
+  /** Only what comes after that path in the server's order; needs `capabilities.listAfter`. */
+  after?: string;
+}
+
+export interface CopyOptions {
+  replace: boolean;
+  ifMatch?: Version;
 }
 
 export interface OpenOptions {
@@ -163,26 +187,46 @@ export interface BeginOptions {
   replace: boolean;
   /** Modified time to give the target, where the connector can. */
   modified: string | null;
+  /**
+   * The token of an attempt whose process died or gave up: its bytes are kept, and `received` says how many. When nothing of it is left
+   * the write begins anew, with `received` 0. The content must be the same: the caller has compared the versions.
+   */
+  resume?: SinkToken;
+  /** With `resume`: so many bytes before the end of what is there may have holes, since they were in flight together. */
+  windowBytes?: number;
 }
 
+/** Names an unfinished write, durably: small, without secrets, made by the connector and read by nobody else. */
+export type SinkToken = { kind: string } & Record<string, string | number>;
+
 export interface Sink {
-  /** Where the bytes are until commit. */
-  readonly temporaryPath: string;
+  /** Where the bytes can be read until commit; null where they cannot (an upload in parts). */
+  readonly temporaryPath: string | null;
+  readonly token: SinkToken;
+  /** Bytes from the start that the server holds for certain: the writer goes on from there. 0 but after `resume`. */
+  readonly received: number;
+  /**
+   * Whether what the server holds from `at` on are these bytes, as far as it can be told without sending them: checksums of parts, reading
+   * back. Asked below `received` only, for blocks or parts as they were written. Absent: cannot be told.
+   */
+  holds?(bytes: Uint8Array, at: number, signal: AbortSignal): Promise<boolean>;
   /** Settles when the server has the bytes. Up to `writesInFlight` calls may be pending. The buffer is free again when it settles. */
   write(bytes: Uint8Array, at: number, signal: AbortSignal): Promise<void>;
   /**
-   * Makes the temporary file durable and checks its size. Throws integrity when the server's size differs.
-   * The file is not yet visible under its name.
+   * Makes what was written durable and checks its size. Throws integrity when the server's size differs. The file is not yet visible under
+   * its name. Gives what will be proven once `commit` has succeeded; `sha256` (hexadecimal) is of what was sent.
    */
-  seal(signal: AbortSignal): Promise<void>;
+  seal(sent: { sha256: string }, signal: AbortSignal): Promise<EvidenceClass>;
   /** Publishes atomically under the final name. Call after `seal`. Throws `exists` (see `replace`); the temporary file is then still there. */
   commit(signal: AbortSignal): Promise<Entry>;
-  /** Removes the temporary file. Safe twice, and after commit does nothing. */
+  /** Removes what was written. Safe twice, and after commit does nothing. */
   abort(): Promise<void>;
+  /** Lets go of connections and handles, and keeps what was written for `resume`. */
+  leave(): Promise<void>;
 }
 
 /** The strength of the proof that what arrived is what left; never reported higher than it is. */
-export const evidenceClasses = ['size', 'acknowledged-size', 'readback'] as const;
+export const evidenceClasses = ['size', 'acknowledged-size', 'server-parts', 'server-sha256', 'readback'] as const;
 export type EvidenceClass = (typeof evidenceClasses)[number];
 
 /** What a connector may use of the outside world. */

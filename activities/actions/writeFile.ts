@@ -104,7 +104,7 @@ async function write(work: Writing, path: string, rule: ConflictRule): Promise<s
 }
 
 async function publish(
-  { connector, context, content, deliveryId, dependencies }: Writing,
+  { connector, context, content, sha256, deliveryId, dependencies }: Writing,
   path: string,
   replace: boolean,
 ) {
@@ -116,7 +116,7 @@ async function publish(
     const { blockBytes } = connector.capabilities;
     for (let at = 0; at < content.length; at += blockBytes)
       await sink.write(content.subarray(at, at + blockBytes), at, signal);
-    await sink.seal(signal);
+    await sink.seal({ sha256 }, signal);
     await sink.commit(signal);
   } catch (error) {
     await sink

@@ -92,6 +92,11 @@ describe('the pump', () => {
     blockBytes: 1000,
     filesInFlight: 1,
     modifiedTimeKept: true,
+    parts: null,
+    resume: false,
+    serverCopy: false,
+    caseSensitive: true,
+    listAfter: false,
   };
   /** Answers in any order, as servers do. */
   const sourceOf = (bytes: Buffer): Source => ({

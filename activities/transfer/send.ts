@@ -48,8 +48,8 @@ async function sendToTemporary(work: CopyWork, copy: Copy, begun: { sink: Sink |
     memory.release();
   }
   await stepTaken(work, copy, 'written');
-  await begun.sink!.seal(signal);
-  return { targetPath, sha256, evidence: await verify(work, copy, begun.sink!.temporaryPath, sha256) };
+  const proven = await begun.sink!.seal({ sha256 }, signal);
+  return { targetPath, sha256, evidence: await verify(work, copy, begun.sink!.temporaryPath, { sha256, proven }) };
 }
 
 /** The name to begin under. Throws exists when a large file would be sent in vain. */
@@ -114,17 +114,24 @@ async function transport(
 }
 
 /** Removes what killed attempts at this delivery left beside the target. */
-async function removeEarlier(work: CopyWork, { row, signal }: Copy, temporaryPath: string): Promise<void> {
+async function removeEarlier(work: CopyWork, { row, signal }: Copy, temporaryPath: string | null): Promise<void> {
   const ending = `-${row.attempt}.part`;
-  if (!temporaryPath.endsWith(ending)) return;
+  if (!temporaryPath?.endsWith(ending)) return;
   for (let attempt = Math.max(1, row.attempt - limits.earlierAttempts); attempt < row.attempt; attempt++)
     await work.target.connector.remove(`${temporaryPath.slice(0, -ending.length)}-${attempt}.part`, signal);
 }
 
 /** Checks what is at the target and says how strong the proof is. Throws integrity. */
-async function verify(work: CopyWork, copy: Copy, temporaryPath: string, sha256: string): Promise<EvidenceClass> {
+async function verify(
+  work: CopyWork,
+  copy: Copy,
+  temporaryPath: string | null,
+  { sha256, proven }: { sha256: string; proven: EvidenceClass },
+): Promise<EvidenceClass> {
   if (work.options.verify === 'size') return 'size';
-  if (work.options.verify === 'hash') return 'acknowledged-size';
+  if (work.options.verify === 'hash') return proven;
+  if (temporaryPath === null)
+    throw new WaybillError('unsupported', 'cannot be read back before it is published', { operation: 'verifying' });
   const { connector, name } = work.target;
   const there = await connector.stat(temporaryPath, copy.signal);
   const found = await hashFile(connector, temporaryPath, there, {
@@ -145,10 +152,21 @@ async function verify(work: CopyWork, copy: Copy, temporaryPath: string, sha256:
 }
 
 /** After this a crash can be told from a copy that never was. It also renews the claim, or finds that it is lost. */
-async function writeVerified(work: CopyWork, copy: Copy, temporaryPath: string, receipt: Receipt): Promise<void> {
+async function writeVerified(
+  work: CopyWork,
+  copy: Copy,
+  temporaryPath: string | null,
+  receipt: Receipt,
+): Promise<void> {
   await work.ledger.write({
     delivery: copy.row,
-    change: { state: 'verified', bytesDone: copy.row.sourceSize, temporaryPath, ...receipt, error: null },
+    change: {
+      state: 'verified',
+      bytesDone: copy.row.sourceSize,
+      ...(temporaryPath !== null && { temporaryPath }),
+      ...receipt,
+      error: null,
+    },
     claim: 'extend',
   });
   copy.row = { ...copy.row, ...receipt, temporaryPath, state: 'verified' };
@@ -167,7 +185,7 @@ async function publish(work: CopyWork, copy: Copy, sink: Sink, receipt: Receipt)
     if (!isKind(error, 'exists')) throw error;
     if (work.options.onConflict === 'fail') throw targetExists(work, receipt.targetPath);
     if (work.options.onConflict === 'overwrite') throw error;
-    if (work.options.onConflict === 'skip-identical' || connector.rename === undefined)
+    if (work.options.onConflict === 'skip-identical' || connector.rename === undefined || sink.temporaryPath === null)
       throw new WaybillError('conflict', 'somebody else put a file there meanwhile', {
         operation: 'publishing',
         endpoint: work.target.name,
@@ -175,10 +193,11 @@ async function publish(work: CopyWork, copy: Copy, sink: Sink, receipt: Receipt)
         cause: error,
       });
   }
+  const { temporaryPath } = sink;
   const base = placeBelow(work.options.to, copy.row.sourcePath, work.options.base);
-  const intend = (targetPath: string) => writeVerified(work, copy, sink.temporaryPath, { ...receipt, targetPath });
+  const intend = (targetPath: string) => writeVerified(work, copy, temporaryPath, { ...receipt, targetPath });
   const targetPath = await nextVersion(base, { connector, signal, intend }, (path) =>
-    connector.rename!(sink.temporaryPath, path, { replace: false }, signal),
+    connector.rename!(temporaryPath, path, { replace: false }, signal),
   );
   await stepTaken(work, copy, 'committed');
   await sink.abort();

@@ -36,7 +36,7 @@ export async function filled(
 ): Promise<Sink> {
   const sink = await connector.begin(path, { ...write(content.length), ...changes }, never());
   await sink.write(content, 0, never());
-  await sink.seal(never());
+  await sink.seal({ sha256: digest(content) }, never());
   return sink;
 }
 
@@ -52,6 +52,11 @@ export async function read(connector: Connector, path: string): Promise<Buffer> 
   } finally {
     await source.close();
   }
+}
+
+/** Nothing is left of a write, as far as it can be seen. */
+export async function expectNothingAt(connector: Connector, { temporaryPath }: Sink): Promise<void> {
+  if (temporaryPath !== null) await rejects('not-found', () => connector.stat(temporaryPath, never()));
 }
 
 export async function listAll(connector: Connector, folder: string, recursive = false): Promise<Entry[]> {

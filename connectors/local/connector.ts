@@ -20,6 +20,11 @@ const capabilities: Capabilities = {
   blockBytes: 1024 * 1024,
   filesInFlight: 16,
   modifiedTimeKept: true,
+  parts: null,
+  resume: false,
+  serverCopy: false,
+  caseSensitive: true,
+  listAfter: false,
 };
 
 /** Opens nothing yet: the root is resolved and checked on the first call. */

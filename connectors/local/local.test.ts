@@ -10,6 +10,8 @@ import type { Connector, ConnectorContext } from '../contract.ts';
 import { createRegistry } from '../registry.ts';
 
 const log = { debug() {}, info() {}, warn() {}, error() {} };
+/** What was sent makes no difference to a filesystem. */
+const sent = { sha256: '' };
 const never = new AbortController().signal;
 
 function context(localRoots: readonly string[]): ConnectorContext {
@@ -124,7 +126,7 @@ describe('the root of a local endpoint', () => {
       never,
     );
     await sink.write(Buffer.from('new'), 0, never);
-    await sink.seal(never);
+    await sink.seal(sent, never);
     await sink.commit(never);
     expect(await open(area).stat('/secret.txt', never)).toMatchObject({ size: 6 });
     expect(await open(root).stat('/link.txt', never)).toMatchObject({ kind: 'file', size: 3 });
@@ -135,12 +137,12 @@ describe('the root of a local endpoint', () => {
     const options = { size: 3, deliveryId: 'same', replace: true, modified: null };
     const stale = await connector.begin('/file.txt', options, never);
     await stale.write(Buffer.from('old'), 0, never);
-    await stale.seal(never);
+    await stale.seal(sent, never);
     const current = await connector.begin('/file.txt', options, never);
     await expect(stale.commit(never)).rejects.toMatchObject({ kind: 'conflict' });
     await stale.abort();
     await current.write(Buffer.from('new'), 0, never);
-    await current.seal(never);
+    await current.seal(sent, never);
     await current.commit(never);
     expect((await readdir(join(area, 'allowed/root'))).sort()).toEqual(['file.txt', 'inner']);
   });
@@ -162,7 +164,7 @@ describe('the root of a local endpoint', () => {
     ]) {
       const options = { size: 0, deliveryId: 'times', replace: true, modified };
       const sink = await connector.begin('/times.txt', options, never);
-      await sink.seal(never);
+      await sink.seal(sent, never);
       expect((await sink.commit(never)).modified).toBe(modified);
     }
   });

@@ -3,7 +3,7 @@ import { type FileHandle, lstat, open, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { throwIfCancelled } from '../../network/cancellation.ts';
 import { WaybillError } from '../../schema/errors.ts';
-import type { BeginOptions, Entry, Sink } from '../contract.ts';
+import type { BeginOptions, Entry, EvidenceClass, Sink, SinkToken } from '../contract.ts';
 import { temporaryPath } from '../temporary.ts';
 import { hasCode, localError, naming } from './failures.ts';
 import { entryOf } from './listing.ts';
@@ -26,6 +26,8 @@ export async function beginSink(root: Root, path: string, options: BeginOptions,
 
 class LocalSink implements Sink {
   readonly temporaryPath: string;
+  readonly token: SinkToken;
+  readonly received = 0;
   readonly #path: string;
   readonly #target: string;
   readonly #temporary: string;
@@ -47,6 +49,7 @@ class LocalSink implements Sink {
     this.#path = path;
     this.#target = target;
     this.temporaryPath = temporaryPath;
+    this.token = { kind: 'temporary', path: temporaryPath };
     this.#temporary = temporary;
     this.#handle = handle;
     this.#inode = inode;
@@ -64,7 +67,7 @@ class LocalSink implements Sink {
     }
   }
 
-  async seal(signal: AbortSignal): Promise<void> {
+  async seal(_sent: unknown, signal: AbortSignal): Promise<EvidenceClass> {
     throwIfCancelled(signal);
     const facts = await naming('sealing', this.#path, async () => {
       const { modified } = this.#options;
@@ -83,6 +86,7 @@ class LocalSink implements Sink {
       );
     }
     this.#sealed = entryOf(this.#path, facts);
+    return 'acknowledged-size';
   }
 
   async commit(signal: AbortSignal): Promise<Entry> {
@@ -121,6 +125,12 @@ class LocalSink implements Sink {
       operation: 'publishing',
       path: this.#path,
     });
+  }
+
+  async leave(): Promise<void> {
+    if (this.#done) return;
+    this.#done = true;
+    await this.#handle.close();
   }
 
   async abort(): Promise<void> {

@@ -85,5 +85,10 @@ function capabilitiesOf(settings: SftpSettings, connection: SftpConnection | und
     blockBytes,
     filesInFlight: filesPerConnection * settings.connections,
     modifiedTimeKept: true,
+    parts: null,
+    resume: false,
+    serverCopy: false,
+    caseSensitive: true,
+    listAfter: false,
   };
 }

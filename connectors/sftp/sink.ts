@@ -1,7 +1,7 @@
 import type { Stats } from 'ssh2';
 import { WaybillError } from '../../schema/errors.ts';
 import { parentFolder } from '../../schema/paths.ts';
-import type { BeginOptions, Entry, Log, Sink } from '../contract.ts';
+import type { BeginOptions, Entry, EvidenceClass, Log, Sink, SinkToken } from '../contract.ts';
 import { temporaryPath } from '../temporary.ts';
 import type { SftpConnection } from './connection.ts';
 import { hasStatus, status } from './failures.ts';
@@ -66,6 +66,8 @@ async function openTemporary(
 
 class SftpSink implements Sink {
   readonly temporaryPath: string;
+  readonly token: SinkToken;
+  readonly received = 0;
   readonly #place: SinkPlace;
   readonly #lease: Lease;
   readonly #path: string;
@@ -81,6 +83,7 @@ class SftpSink implements Sink {
     this.#lease = lease;
     this.#path = path;
     this.temporaryPath = temporary;
+    this.token = { kind: 'temporary', path: temporary };
     this.#handle = handle;
     this.#options = options;
   }
@@ -111,7 +114,7 @@ class SftpSink implements Sink {
     }
   }
 
-  async seal(signal: AbortSignal): Promise<void> {
+  async seal(_sent: unknown, signal: AbortSignal): Promise<EvidenceClass> {
     // In flight together: the server works on one handle in the order of the requests.
     const [, , facts] = await Promise.all([
       this.#keepModified(signal),
@@ -131,6 +134,7 @@ class SftpSink implements Sink {
       );
     }
     this.#sealed = entry;
+    return 'acknowledged-size';
   }
 
   /** Not every server lets a client set times; the delivery does not depend on it. */
@@ -195,14 +199,24 @@ class SftpSink implements Sink {
     return this.#sealed;
   }
 
-  async abort(): Promise<void> {
+  async leave(): Promise<void> {
     if (this.#isPublished || this.#isAborted) return;
     this.#isAborted = true;
-    const { pool, root, log } = this.#place;
+    this.#letGo();
+  }
+
+  #letGo(): void {
     // Never twice: the server gives the number of a closed handle to the next file.
     if (this.#isOpen) closeQuietly(this.#lease.connection, this.#handle);
     this.#isOpen = false;
     this.#lease.release();
+  }
+
+  async abort(): Promise<void> {
+    if (this.#isPublished || this.#isAborted) return;
+    this.#isAborted = true;
+    const { pool, root, log } = this.#place;
+    this.#letGo();
     const signal = AbortSignal.timeout(abortTimeoutMs);
     try {
       await pool.use(signal, (connection) => removeFile(connection, root, this.temporaryPath, signal));
