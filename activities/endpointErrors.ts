@@ -3,35 +3,59 @@ import type { OpenedEndpoint } from '../connectors/registry.ts';
 import { WaybillError } from '../schema/errors.ts';
 import type { Gate } from './transfer/gate.ts';
 
-/** The connector with the endpoint's name in every error: a copy has two ends, and people must know which one failed. */
-export function withEndpointName(connector: Connector, endpoint: string): Connector {
+/** What an endpoint's limits and its breaker want to know of what is done with it. */
+export interface EndpointWatch {
+  /** Waits until so many bytes may be read or written; undefined: at once. */
+  admit(bytes: number, signal: AbortSignal): Promise<void> | undefined;
+  /** The endpoint has done something that was asked of it. */
+  worked(): void;
+}
+
+/**
+ * The connector with the endpoint's name in every error: a copy has two ends, and people must know which one failed. What
+ * is read and written keeps to the endpoint's bandwidth.
+ */
+export function withEndpointName(connector: Connector, endpoint: string, watch: EndpointWatch): Connector {
   const named = <Result>(call: Promise<Result>, path?: string) => nameErrors(call, endpoint, path);
-  const { rename, copy, makeFolder, discard, sweep } = connector;
+  const done = async <Result>(call: Promise<Result>, path?: string) => {
+    const result = await named(call, path);
+    watch.worked();
+    return result;
+  };
+  const { rename, copy, makeFolder, removeFolder, discard, sweep } = connector;
   return {
-    capabilities: connector.capabilities,
+    get capabilities() {
+      return connector.capabilities;
+    },
     check: (signal) => named(connector.check(signal)),
     stat: (path, signal) => named(connector.stat(path, signal), path),
     async *list(folder, options, signal) {
       try {
-        yield* connector.list(folder, options, signal);
+        for await (const page of connector.list(folder, options, signal)) {
+          watch.worked();
+          yield page;
+        }
       } catch (error) {
         throw nameError(error, endpoint, folder);
       }
     },
     open: async (path, options, signal) =>
-      nameSource(await named(connector.open(path, options, signal), path), endpoint, path),
+      nameSource(await named(connector.open(path, options, signal), path), endpoint, path, watch),
     begin: async (path, options, signal) =>
-      nameSink(await named(connector.begin(path, options, signal), path), endpoint, path),
-    remove: (path, signal) => named(connector.remove(path, signal), path),
+      nameSink(await named(connector.begin(path, options, signal), path), endpoint, path, watch),
+    remove: (path, signal) => done(connector.remove(path, signal), path),
     ...(rename && {
-      rename: (from, to, options, signal) => named(rename.call(connector, from, to, options, signal), from),
+      rename: (from, to, options, signal) => done(rename.call(connector, from, to, options, signal), from),
     }),
     ...(copy && {
-      copy: (from, to, options, signal) => named(copy.call(connector, from, to, options, signal), from),
+      copy: (from, to, options, signal) => done(copy.call(connector, from, to, options, signal), from),
     }),
     ...(discard && { discard: (token, signal) => named(discard.call(connector, token, signal)) }),
     ...(makeFolder && {
-      makeFolder: (path, signal) => named(makeFolder.call(connector, path, signal), path),
+      makeFolder: (path, signal) => done(makeFolder.call(connector, path, signal), path),
+    }),
+    ...(removeFolder && {
+      removeFolder: (path, signal) => done(removeFolder.call(connector, path, signal), path),
     }),
     ...(sweep && {
       sweep: (folder, olderThanMs, signal) => named(sweep.call(connector, folder, olderThanMs, signal), folder),
@@ -79,25 +103,41 @@ export function withEndpointNameOnService(
   };
 }
 
-function nameSource(source: Source, endpoint: string, path: string): Source {
+function nameSource(source: Source, endpoint: string, path: string, watch: EndpointWatch): Source {
+  const read: Source['read'] = async (buffer, at, signal) => {
+    await watch.admit(buffer.length, signal);
+    const bytes = await source.read(buffer, at, signal);
+    watch.worked();
+    return bytes;
+  };
   return {
     size: source.size,
     version: source.version,
-    read: (buffer, at, signal) => nameErrors(source.read(buffer, at, signal), endpoint, path),
+    read: (buffer, at, signal) => nameErrors(read(buffer, at, signal), endpoint, path),
     close: () => source.close(),
   };
 }
 
-function nameSink(sink: Sink, endpoint: string, path: string): Sink {
+function nameSink(sink: Sink, endpoint: string, path: string, watch: EndpointWatch): Sink {
   const { holds } = sink;
+  const write: Sink['write'] = async (bytes, at, signal) => {
+    await watch.admit(bytes.length, signal);
+    await sink.write(bytes, at, signal);
+    watch.worked();
+  };
+  const commit: Sink['commit'] = async (signal) => {
+    const entry = await sink.commit(signal);
+    watch.worked();
+    return entry;
+  };
   return {
     temporaryPath: sink.temporaryPath,
-    write: (bytes, at, signal) => nameErrors(sink.write(bytes, at, signal), endpoint, path),
+    write: (bytes, at, signal) => nameErrors(write(bytes, at, signal), endpoint, path),
     token: sink.token,
     received: sink.received,
     ...(holds && { holds: (bytes, at, signal) => nameErrors(holds.call(sink, bytes, at, signal), endpoint, path) }),
     seal: (sent, signal) => nameErrors(sink.seal(sent, signal), endpoint, path),
-    commit: (signal) => nameErrors(sink.commit(signal), endpoint, path),
+    commit: (signal) => nameErrors(commit(signal), endpoint, path),
     abort: () => sink.abort(),
     leave: () => sink.leave(),
   };

@@ -1,18 +1,25 @@
+import { randomUUID } from 'node:crypto';
 import type { Connector, ConnectorContext, Log, Service, Services } from '../connectors/contract.ts';
 import type { ConnectorRegistry, OpenedEndpoint } from '../connectors/registry.ts';
 import type { SecretBox } from '../identity/secrets.ts';
 import type { Store } from '../prisma/contract.ts';
-import { findEndpoint, type StoredEndpoint } from '../prisma/endpoints.ts';
-import { WaybillError } from '../schema/errors.ts';
-import { withEndpointName, withEndpointNameOnService } from './endpointErrors.ts';
-import { createGate, type Gate } from './transfer/gate.ts';
+import { type EndpointStanding, endpointStandings, findEndpoint, type StoredEndpoint } from '../prisma/endpoints.ts';
+import { asWaybillError, WaybillError } from '../schema/errors.ts';
+import { parseSizeBytes } from '../schema/quantities.ts';
+import { type EndpointWatch, withEndpointName, withEndpointNameOnService } from './endpointErrors.ts';
+import { type Allowance, createAllowance, type LeaseTimes, leaseTimes } from './limits/allowance.ts';
+import { type Breaker, breakerOf } from './limits/breaker.ts';
+import { heldError, holdNow, holdOf, triedHold } from './limits/hold.ts';
+import { inSmallPieces } from './limits/pieces.ts';
+import type { Gate } from './transfer/gate.ts';
 
 /** Live endpoints, shared by all activities of the process. */
 export interface EndpointPool {
   /**
    * Lends the connector of a tenant's endpoint. Its errors name the endpoint. Throws not-found when there is no such
-   * endpoint, invalid when its stored config no longer fits its connector, unsupported when it holds no files. A connector
-   * that was lent is closed only when it is back, even when the endpoint has changed meanwhile.
+   * endpoint, invalid when its stored config no longer fits its connector, unsupported when it holds no files, and what
+   * `holdOf` knows while it is paused or its breaker is open. A connector that was lent is closed only when it is back,
+   * even when the endpoint has changed meanwhile.
    */
   use<Result>(
     tenantId: string,
@@ -31,22 +38,35 @@ export interface EndpointPool {
 }
 
 export interface EndpointSettings {
-  /** Files at the same time: the endpoint's `limits.concurrency`. */
+  /** Files at the same time, over all workers: the endpoint's `limits.concurrency`. */
   concurrency: number;
-  /** Keeps to `concurrency` over all activities of this process. */
+  /** Keeps to this process's share of it, over all its activities. */
   gate: Gate;
+  /** What to throw when the endpoint was paused since it was lent; null: go on. */
+  held(): WaybillError | null;
 }
 
 /** An endpoint nobody uses for so long is closed. */
 const idleMs = 60_000;
 const idleCheckMs = 10_000;
-/** Files at the same time over an endpoint that sets no limit of its own; the connector's own figure is usually lower. */
+/** How often it is looked whether endpoints in use were paused, or their limits changed. */
+const lookEveryMs = 3_000;
+/** For endpoints that set no limit of their own. */
 const concurrencyWhenUnlimited = 64;
 
 interface Lent {
+  tenantId: string;
+  name: string;
+  endpointId: string;
   revision: string;
   opened: OpenedEndpoint;
   settings: EndpointSettings;
+  allowance: Allowance;
+  breaker: Breaker;
+  /** Failures are known that the next success puts an end to. */
+  failing: boolean;
+  /** Why it takes no work since it was lent. */
+  held: WaybillError | null;
   users: number;
   usedAt: number;
   /** A newer revision has taken its place. */
@@ -59,12 +79,21 @@ export function createEndpointPool(dependencies: {
   secretBox: Pick<SecretBox, 'open'>;
   connectorContext: ConnectorContext;
   log: Log;
+  times?: LeaseTimes;
 }): EndpointPool {
-  const { store, registry, secretBox, connectorContext, log } = dependencies;
+  const { store, registry, secretBox, connectorContext, log, times = leaseTimes } = dependencies;
   const open = new Map<string, Lent>();
+  const inUse = new Set<Lent>();
+  const allowances = new Map<string, Allowance>();
+  const owner = randomUUID();
   let closed = false;
   const idleCheck = setInterval(() => closeIdle(), idleCheckMs);
   idleCheck.unref();
+  let looking = false;
+  const look = setInterval(() => {
+    if (!looking) void lookAtStandings();
+  }, lookEveryMs);
+  look.unref();
 
   async function lend(tenantId: string, name: string): Promise<Lent> {
     if (closed) throw new WaybillError('unavailable', 'this worker is shutting down', { endpoint: name });
@@ -72,12 +101,25 @@ export function createEndpointPool(dependencies: {
     if (stored === undefined)
       throw new WaybillError('not-found', `there is no endpoint ${name}`, { operation: 'opening', endpoint: name });
     const key = `${tenantId}/${name}`;
-    const present = open.get(key);
-    if (present?.revision === stored.revision) return present;
-    if (present !== undefined) retire(key, present);
-    const fresh = connect(tenantId, name, stored);
-    open.set(key, fresh);
-    return fresh;
+    let lent = open.get(key);
+    if (lent?.revision !== stored.revision) {
+      if (lent !== undefined) retire(key, lent);
+      lent = connect(tenantId, name, stored);
+      open.set(key, lent);
+    }
+    lent.allowance.update(stored.limits);
+    lent.failing = stored.standing.breaker !== null;
+    await admit(lent, stored.standing);
+    return lent;
+  }
+
+  /** Throws while the endpoint is held. After that of an open breaker one use goes through, to try. */
+  async function admit({ name, revision, breaker }: Lent, standing: EndpointStanding): Promise<void> {
+    const hold = holdNow(name, standing, revision);
+    if (hold === null) return;
+    if (hold !== 'trial') throw heldError(hold);
+    if (await breaker.takeTrial()) return;
+    throw heldError(triedHold(name, standing.breaker!, standing.nowMs));
   }
 
   function connect(tenantId: string, name: string, stored: StoredEndpoint): Lent {
@@ -90,16 +132,94 @@ export function createEndpointPool(dependencies: {
       secrets[secret] = secretBox.open(tenantId, storedName, ciphertext);
     }
     const opened = registry.open(stored.connector, stored.config, secrets, connectorContext);
-    const concurrency = stored.concurrency ?? concurrencyWhenUnlimited;
-    const gate = createGate(concurrency);
-    return {
-      revision: stored.revision,
-      opened: named(opened, name, gate),
-      settings: { concurrency, gate },
+    const { id: endpointId, limits, revision } = stored;
+    const allowance = allowanceOf(tenantId, stored);
+    const watch: EndpointWatch = {
+      admit: (bytes, signal) => allowance.throttle.take(bytes, signal),
+      worked: () => {
+        if (lent.failing) void worked(lent);
+      },
+    };
+    const lent: Lent = {
+      tenantId,
+      name,
+      endpointId,
+      revision,
+      opened: named(opened, name, allowance.gate, watch, limits.bandwidth),
+      settings: {
+        concurrency: limits.concurrency ?? concurrencyWhenUnlimited,
+        gate: allowance.gate,
+        held: () => lent.held,
+      },
+      allowance,
+      breaker: breakerOf(store, { tenantId, endpointId, name, credential: revision }),
+      failing: false,
+      held: null,
       users: 0,
       usedAt: Date.now(),
       outdated: false,
     };
+    return lent;
+  }
+
+  /** Over all revisions of an endpoint: what an older one has under way counts too. */
+  function allowanceOf(tenantId: string, { id: endpointId, limits }: StoredEndpoint): Allowance {
+    const key = `${tenantId}/${endpointId}`;
+    const present = allowances.get(key);
+    if (present !== undefined) return present;
+    const fresh = createAllowance({ store, log, owner, times }, { tenantId, endpointId }, limits);
+    allowances.set(key, fresh);
+    return fresh;
+  }
+
+  async function worked(lent: Lent): Promise<void> {
+    lent.failing = false;
+    await quietly(lent, () => lent.breaker.worked());
+  }
+
+  /** What the end of a use says about the endpoint. */
+  async function judge(lent: Lent, thrown: unknown): Promise<void> {
+    const error = asWaybillError(thrown);
+    const isAboutUs = error.context.endpoint === lent.name;
+    if (!isAboutUs || error.kind === 'cancelled' || holdOf(error) !== null)
+      return lent.failing ? quietly(lent, () => lent.breaker.releaseTrial()) : undefined;
+    if (error.scope === 'connection' || error.scope === 'endpoint') {
+      lent.failing = true;
+      return quietly(lent, () => lent.breaker.failed(error));
+    }
+    // It has answered, if only to refuse one file.
+    if (lent.failing && error.scope === 'file') await worked(lent);
+  }
+
+  /** The database may be away: then nothing is counted. */
+  async function quietly({ name }: Lent, write: () => Promise<void>): Promise<void> {
+    try {
+      await write();
+    } catch (error) {
+      log.warn({ endpoint: name, error: String(error) }, 'the breaker of an endpoint could not be written');
+    }
+  }
+
+  /** Pauses and new limits reach what is under way. */
+  async function lookAtStandings(): Promise<void> {
+    looking = true;
+    try {
+      for (const tenantId of new Set([...inUse].map((lent) => lent.tenantId))) {
+        const lents = [...inUse].filter((lent) => lent.tenantId === tenantId);
+        const names = [...new Set(lents.map(({ name }) => name))];
+        const found = await store.sql(tenantId, (sql) => endpointStandings(sql, tenantId, names));
+        for (const { name, limits, standing } of found)
+          for (const lent of lents.filter((other) => other.name === name)) {
+            lent.allowance.update(limits);
+            const hold = standing.pause === null ? null : holdNow(name, standing, lent.revision);
+            lent.held = hold === null || hold === 'trial' ? null : heldError(hold);
+          }
+      }
+    } catch (error) {
+      log.debug({ error: String(error) }, 'could not look whether endpoints were paused');
+    } finally {
+      looking = false;
+    }
   }
 
   function retire(key: string, lent: Lent) {
@@ -128,12 +248,19 @@ export function createEndpointPool(dependencies: {
   ): Promise<Result> {
     const lent = await lend(tenantId, name);
     if (lent.opened.serves !== kind) throw wrongService(name, lent.opened.serves, kind);
-    lent.users++;
+    if (lent.users++ === 0) lent.held = null;
+    inUse.add(lent);
     try {
-      return await work(lent.opened.endpoint as Services[Kind], lent.settings);
+      const result = await work(lent.opened.endpoint as Services[Kind], lent.settings);
+      if (lent.failing) await worked(lent);
+      return result;
+    } catch (error) {
+      await judge(lent, error);
+      throw error;
     } finally {
       lent.users--;
       lent.usedAt = Date.now();
+      if (lent.users === 0) inUse.delete(lent);
       if (lent.outdated && lent.users === 0) await shut(lent);
     }
   }
@@ -144,17 +271,26 @@ export function createEndpointPool(dependencies: {
     async close() {
       closed = true;
       clearInterval(idleCheck);
+      clearInterval(look);
       const all = [...open.values()];
       open.clear();
       await Promise.all(all.map(shut));
+      await Promise.all([...allowances.values()].map((allowance) => allowance.close()));
     },
   };
 }
 
-function named(opened: OpenedEndpoint, name: string, gate: Gate): OpenedEndpoint {
-  return opened.serves === 'files'
-    ? { serves: 'files', endpoint: withEndpointName(opened.endpoint, name) }
-    : withEndpointNameOnService(opened, name, gate);
+function named(
+  opened: OpenedEndpoint,
+  name: string,
+  gate: Gate,
+  watch: EndpointWatch,
+  bandwidth: string | undefined,
+): OpenedEndpoint {
+  if (opened.serves !== 'files') return withEndpointNameOnService(opened, name, gate);
+  const connector = withEndpointName(opened.endpoint, name, watch);
+  const bytesPerSecond = bandwidth === undefined ? undefined : parseSizeBytes(bandwidth);
+  return { serves: 'files', endpoint: inSmallPieces(connector, bytesPerSecond) };
 }
 
 const serviceWords: Record<Service, { is: string; use: string }> = {

@@ -1,5 +1,6 @@
 import { activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
-import type { CallTerms, RunArguments } from '../schema/workflow.ts';
+import { CancelledFailure } from '@temporalio/common';
+import type { CallTerms, HeldAnswer, Hold, RunArguments } from '../schema/workflow.ts';
 import { requestHttp } from './actions/httpRequest.ts';
 import { makeFolder } from './actions/makeFolder.ts';
 import { sendNotification } from './actions/notify.ts';
@@ -8,9 +9,10 @@ import { closeSession, openSession, type SessionInput } from './actions/sessions
 import { statFile } from './actions/statFile.ts';
 import { writeFile } from './actions/writeFile.ts';
 import { toApplicationFailure } from './failure.ts';
+import { holdOf } from './limits/hold.ts';
 import { type EventInput, sendMessage, writeEvent } from './messages.ts';
 import { patienceOf } from './patience.ts';
-import { beginRun, controlRun, finishRun } from './run.ts';
+import { beginRun, controlRun, finishRun, noteHolds } from './run.ts';
 import type { ActivityContext } from './transfer/context.ts';
 import type { FilesInput } from './transfer/files.ts';
 import { createTransferWork, type TransferDependencies } from './transfer/index.ts';
@@ -25,6 +27,7 @@ export function createRunActivities(dependencies: TransferDependencies): Record<
     'run.begin': activity((input: RunArguments) => beginRun(store, input)),
     'run.finish': activity((input: Parameters<typeof finishRun>[1]) => finishRun(store, input)),
     'run.control': activity((input: RunArguments) => controlRun(store, input)),
+    'run.holds': activity((input: RunArguments & { holds: Hold[] }) => noteHolds(store, input)),
     'files.page': activity(work.fileSetPage),
     'files.move@1': activity(work.moveFile),
     'files.delete@1': activity(work.deleteFile),
@@ -52,26 +55,39 @@ export function createTransferActivities(dependencies: TransferDependencies): Re
   };
 }
 
-/** Runs work as a Temporal activity: gives it its context, and says its failures in Temporal's words. */
+/** Runs work as a Temporal activity: gives it its context, and says its failures in Temporal's words. That an endpoint holds it is an answer. */
 function activity<Input, Answer>(work: (input: Input, context: ActivityContext) => Promise<Answer>): Activity {
   return async (input: Input, terms: CallTerms) => {
     const info = activityInfo();
-    const patience = patienceOf(info, heartbeat);
+    const { attempts, patienceMs } = terms.spent ?? { attempts: 0, patienceMs: 0 };
+    const { scheduledTimestampMs, heartbeatDetails } = info;
+    const before = { scheduledTimestampMs, heartbeatDetails, spentMs: patienceMs, spentAttempts: attempts };
+    const patience = patienceOf(before, heartbeat);
     const context: ActivityContext = {
       signal: cancellationSignal(),
       heartbeat: patience.heartbeat,
       owner: `${info.activityId}/${info.workflowExecution?.runId}/${info.attempt}`,
-      attempt: info.attempt,
+      get attempt() {
+        return patience.attempt();
+      },
       terms,
     };
     try {
       return await work(input, context);
     } catch (error) {
-      throw toApplicationFailure(error, {
+      const held = holdOf(error);
+      if (held !== null) {
+        // This attempt has tried nothing.
+        const spent = { attempts: patience.attempt() - 1, patienceMs: Date.now() - patience.sinceMs() };
+        return { held, spent } satisfies HeldAnswer;
+      }
+      const failure = toApplicationFailure(error, {
         policy: terms.retry,
-        attempt: info.attempt,
+        attempt: patience.attempt(),
         startedAtMs: patience.sinceMs(),
       });
+      if (!(failure instanceof CancelledFailure)) patience.failed();
+      throw failure;
     }
   };
 }

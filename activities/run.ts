@@ -2,12 +2,14 @@ import { recordEvents } from '../audit/record.ts';
 import { type Actor, checkStart } from '../identity/grants.ts';
 import { keyOfRun, lockConcurrencyKey } from '../prisma/admission.ts';
 import type { Sql, Store } from '../prisma/contract.ts';
+import { clearRunHolds, setRunHolds } from '../prisma/holds.ts';
 import { runCounts } from '../prisma/ledger.ts';
+import { planResend } from '../prisma/resend.ts';
 import { closeRun, loadRun, openRun, planRetry, type RunRow, takeControl } from '../prisma/runs.ts';
 import { type ErrorKind, WaybillError } from '../schema/errors.ts';
 import { publicId } from '../schema/names.ts';
 import type { Failure, Json, RunFacts, RunStatus, TransferCounts } from '../schema/plan.ts';
-import type { RunArguments } from '../schema/workflow.ts';
+import { type Hold, type RunArguments, toldHolds } from '../schema/workflow.ts';
 import type { BeginAnswer } from '../workflows/run.ts';
 import { type Admission, admit, type KeyedPolicy, keyedPolicy, nextOfKey } from './admission.ts';
 
@@ -35,7 +37,8 @@ export async function beginRun(store: Store, { tenantId, runId }: RunArguments):
       if (entered instanceof WaybillError) return refuse(sql, tenantId, row, entered);
       if (entered.state === 'waiting') return entered;
     }
-    const retry = row.retryDeliveries.length > 0 ? await planRetry(sql, tenantId, runId, row.retryDeliveries) : null;
+    const planAgain = row.trigger === 'resend' ? planResend : planRetry;
+    const retry = row.retryDeliveries.length > 0 ? await planAgain(sql, tenantId, runId, row.retryDeliveries) : null;
     return { state: 'running', plan: row.plan, inputs: row.inputs, run, retry, paused: control.pausedAt !== null };
   });
 }
@@ -52,6 +55,14 @@ export async function controlRun(
     const why = pauseReason === null ? '' : `: ${pauseReason}`;
     return { paused: true, message: `paused by ${pausedBy ?? 'somebody'} since ${toSeconds(pausedAt)}${why}` };
   });
+}
+
+/** Notes which endpoints the run waits for now; none: it waits no more. Safe twice. */
+export async function noteHolds(
+  store: Store,
+  { tenantId, runId, holds }: RunArguments & { holds: Hold[] },
+): Promise<void> {
+  await store.sql(tenantId, (sql) => setRunHolds(sql, tenantId, runId, toldHolds(holds), holds));
 }
 
 /** `2026-11-22 18:00:00Z` */
@@ -87,6 +98,7 @@ export async function finishRun(
     const key = await keyOfRun(sql, tenantId, runId);
     if (key !== null) await lockConcurrencyKey(sql, tenantId, key);
     const counts = await runCounts(sql, tenantId, runId);
+    await clearRunHolds(sql, tenantId, runId);
     const closed = await closeRun(sql, tenantId, runId, { status, error, outputs, counts });
     if (closed !== undefined) {
       const actor = { principalId: closed.principalId, sessionId: closed.sessionId };

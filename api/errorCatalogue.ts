@@ -28,6 +28,10 @@ export const apiErrorCodes = {
     'The idempotency key was used for another request within 24 hours.',
     'Use a new key for a new request.',
   ],
+  NOTHING_TO_RESEND: [
+    'The delivery has not delivered its file, so that it cannot be sent once more.',
+    'Retry the run of a failed delivery.',
+  ],
   NOTHING_TO_RETRY: ['The run or the delivery has nothing that can be tried again.', 'Start a new run.'],
   SECRET_MISSING: [
     'A document names a secret that was neither sent nor stored.',

@@ -49,6 +49,12 @@ export const limits = {
   temporalTimeoutMs: 5_000,
   /** Milliseconds that the check of an endpoint may take. */
   checkTimeoutMs: 15_000,
+  /** Checks of one endpoint that are kept. */
+  checksKept: 100,
+  /** Milliseconds that the sweep of one folder may take. */
+  sweepTimeoutMs: 60_000,
+  /** Milliseconds that an unfinished write is left alone by a sweep. */
+  sweepLeastAgeMs: 3_600_000,
   /** Milliseconds that a probe of /ready may take, and for which its answer is given again. */
   readyTimeoutMs: 2_000,
   readyRememberedMs: 1_000,

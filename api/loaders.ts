@@ -1,5 +1,6 @@
 import DataLoader from 'dataloader';
-import type { Pipeline, PipelineVersion, PrincipalGrant, Prisma } from '../prisma/generated/client.ts';
+import type { EndpointBreaker, Pipeline, PipelineVersion, PrincipalGrant, Prisma } from '../prisma/generated/client.ts';
+import { type HeldCounts, heldCounts } from '../prisma/holds.ts';
 import type { TransferCounts } from '../schema/plan.ts';
 import type { Read } from './reading.ts';
 
@@ -54,6 +55,24 @@ export function createLoaders(read: Read) {
     auditEvent: rows((db, where) => db.auditEvent.findMany({ where })),
     apiKey: rows((db, where) => db.apiKey.findMany({ where })),
     secret: rows((db, where) => db.secret.findMany({ where })),
+    breaker: new DataLoader<string, EndpointBreaker | null>(
+      async (endpointIds) => {
+        const found = await read(({ db }, tenantId) =>
+          db.endpointBreaker.findMany({ where: { tenantId, endpointId: { in: [...endpointIds] } } }),
+        );
+        const byEndpoint = new Map(found.map((row) => [row.endpointId, row]));
+        return endpointIds.map((id) => byEndpoint.get(id) ?? null);
+      },
+      { cache: false, maxBatchSize: 1_000 },
+    ),
+    held: new DataLoader<string, HeldCounts>(
+      async (endpointIds) => {
+        const found = await read(({ sql }, tenantId) => heldCounts(sql, tenantId, endpointIds));
+        const byEndpoint = new Map(found.map((row) => [row.endpointId, row]));
+        return endpointIds.map((id) => byEndpoint.get(id) ?? { endpointId: id, runs: 0, deliveries: 0 });
+      },
+      { cache: false, maxBatchSize: 1_000 },
+    ),
     grants: new DataLoader<string, PrincipalGrant[]>(
       async (principalIds) => {
         const grants = await read(({ db }, tenantId) =>

@@ -74,6 +74,7 @@ describe('the other tenant', () => {
       resumeRun: 'resumeRun(input: { id: $run })',
       retryRun: 'retryRun(input: { id: $run, failedOnly: true, idempotencyKey: "k" })',
       retryDelivery: 'retryDelivery(input: { id: $delivery, idempotencyKey: "k" })',
+      resendDelivery: 'resendDelivery(input: { id: $delivery, reason: "r", idempotencyKey: "k" })',
       revokeApiKey: 'revokeApiKey(input: { id: $apiKey })',
       checkEndpoint: 'checkEndpoint(input: { name: "acme-sftp" })',
       removeEndpoint: 'removeEndpoint(input: { name: "acme-sftp" })',

@@ -1,16 +1,29 @@
-/** One comparison that `npm run bench` knows by name. It starts the servers it needs, and stops and removes them. */
-export interface Benchmark {
+/** Comparisons that share what they start, each known to `npm run bench` by a name. */
+export interface Group {
+  benchmarks: readonly Named[];
+  /** Reports the lines of those that were chosen. It starts the servers it needs, and stops and removes them. */
+  measure(chosen: ReadonlySet<string>, terms: Terms): Promise<void>;
+}
+
+export interface Named {
   name: string;
   /** What is compared with what, for `--help`. */
   summary: string;
+}
+
+/** One comparison with a process of its own. */
+export interface Benchmark extends Named {
   measure(terms: Terms): Promise<Measurement[]>;
 }
 
 export interface Terms {
   /** Fewer items and rounds: to see that it works, not to quote. */
   quick: boolean;
+  /** Where the worker's CPU profiles go, or null. A profiled worker is slower: its figures are not to be quoted. */
+  profileFolder: string | null;
   /** Tells whoever waits how far it is. */
   say(message: string): void;
+  report(measurement: Measurement): void;
   /** Rejects when the process is told to end. Race the measuring with it, not the starting: so that what was started is stopped. */
   interrupted: Promise<never>;
 }
@@ -23,6 +36,17 @@ export interface Measurement {
   /** What ours stands beside: another program, a smaller size of the same, or a limit. */
   peer: number;
   unit: string;
+  /** The most memory of the process that did our work; absent: what this process has now. */
+  rssMiB?: number;
+}
+
+export function alone({ name, summary, measure }: Benchmark): Group {
+  return {
+    benchmarks: [{ name, summary }],
+    measure: async (_chosen, terms) => {
+      for (const measurement of await measure(terms)) terms.report(measurement);
+    },
+  };
 }
 
 export function median(values: readonly number[]): number {

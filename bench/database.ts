@@ -12,6 +12,8 @@ export interface Database {
   tenant: { tenantId: string; principalId: string };
   /** A folder for whatever else the measurement needs; removed with the database. */
   folder: string;
+  /** For a process that opens the store itself. */
+  urls: { applicationUrl: string; systemUrl: string };
 }
 
 /** Runs work over an empty, migrated PostgreSQL of its own, which waits for its disk as in production. */
@@ -24,7 +26,9 @@ export async function withDatabase<Result>(work: (database: Database) => Promise
     await migrate(postgres);
     const store = openStore({ ...postgres, log: { warn: () => undefined } });
     try {
-      return await work({ store, tenant: await ensureTenant(store, 'bench'), folder });
+      const { applicationUrl, systemUrl } = postgres;
+      const tenant = await ensureTenant(store, 'bench');
+      return await work({ store, tenant, folder, urls: { applicationUrl, systemUrl } });
     } finally {
       await store.close();
     }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { Client, Connection } from '@temporalio/client';
 import { createApi } from '../api/server.ts';
-import { startWorker } from '../cli/services/worker.ts';
+import { startWorker, type WorkerDependencies } from '../cli/services/worker.ts';
 import type { Log } from '../connectors/contract.ts';
 import { createRegistry } from '../connectors/registry.ts';
 import { createApiKey } from '../identity/apiKeys.ts';
@@ -10,15 +10,28 @@ import { createDialler } from '../network/dialler.ts';
 import { startTemporal } from '../test/servers/temporal.ts';
 import { type Database, withDatabase } from './database.ts';
 
-/** The whole line, as `waybill dev` runs it, but with API and worker in this process, whose memory is measured. */
-export interface Installation extends Database {
+/** PostgreSQL, Temporal and, in this process, the API. The worker is another's to start. */
+export interface Services extends Database {
   temporal: Client;
   temporalAddress: string;
+  /** What a worker process needs to find them. */
+  environment: Record<string, string>;
   /** Publishes documents. Throws with the diagnostics. */
-  apply(text: string): Promise<void>;
+  apply(text: string, secrets?: readonly DocumentSecret[]): Promise<void>;
   /** Starts a run as an application does; gives its workflow id. */
   start(pipeline: string): Promise<string>;
 }
+
+export interface DocumentSecret {
+  kind: 'endpoint';
+  /** Of the document. */
+  name: string;
+  secret: string;
+  value: string;
+}
+
+/** With a worker in this process, whose memory is measured. */
+export type Installation = Services;
 
 const silent = () => undefined;
 /** A benchmark that provokes warnings measures something else: they are shown. */
@@ -29,9 +42,33 @@ const log: Log = {
   error: (facts, message) => void process.stderr.write(`error: ${message} ${JSON.stringify(facts)}\n`),
 };
 
-export async function withInstallation<Result>(work: (installation: Installation) => Promise<Result>): Promise<Result> {
+export function withInstallation<Result>(work: (installation: Installation) => Promise<Result>): Promise<Result> {
+  return withParts(async ({ services, shared }) => {
+    const worker = await startWorker({
+      ...shared,
+      temporalAddress: services.temporalAddress,
+      serveSystem: true,
+      webhookRetryDelaysMs: [1_000],
+    });
+    try {
+      return await work(services);
+    } finally {
+      await worker.stop();
+    }
+  });
+}
+
+export function withServices<Result>(work: (services: Services) => Promise<Result>): Promise<Result> {
+  return withParts(({ services }) => work(services));
+}
+
+type Shared = Omit<WorkerDependencies, 'temporalAddress' | 'serveSystem' | 'webhookRetryDelaysMs'>;
+
+async function withParts<Result>(
+  work: (parts: { services: Services; shared: Shared }) => Promise<Result>,
+): Promise<Result> {
   return withDatabase(async (database) => {
-    const { store, tenant } = database;
+    const { store, tenant, urls } = database;
     const server = await startTemporal();
     const closes: Array<() => Promise<unknown>> = [() => server.stop()];
     try {
@@ -39,35 +76,38 @@ export async function withInstallation<Result>(work: (installation: Installation
       closes.unshift(() => connection.close());
       const dialler = createDialler({ loopback: true, allow: [] });
       closes.unshift(() => dialler.close());
-      const shared = {
+      const masterKey = randomBytes(32);
+      const shared: Shared = {
         store,
         registry: createRegistry(),
-        secretBox: createSecretBox(randomBytes(32)),
+        secretBox: createSecretBox(masterKey),
         connectorContext: { dialler, localRoots: ['*'], log },
         namespace: 'default',
         log,
       };
-      const worker = await startWorker({
-        ...shared,
-        temporalAddress: server.address,
-        serveSystem: true,
-        webhookRetryDelaysMs: [1_000],
-      });
-      closes.unshift(() => worker.stop());
       const temporal = new Client({ connection });
       const api = await createApi({ ...shared, temporal, temporalUiUrl: null, version: 'bench' });
       closes.unshift(() => api.close());
       const { url } = await api.listen({ host: '127.0.0.1', port: 0 });
       const key = (await createApiKey(store, { ...tenant, name: 'bench', scopes: ['*'] })).secret;
-      const installation = { ...database, temporal, temporalAddress: server.address, ...clientOf(url, key) };
-      return await work(installation);
+      const environment = {
+        DATABASE_URL: urls.applicationUrl,
+        DATABASE_SYSTEM_URL: urls.systemUrl,
+        TEMPORAL_ADDRESS: server.address,
+        WAYBILL_MASTER_KEY: masterKey.toString('base64'),
+        WAYBILL_LOCAL_ROOTS: '*',
+        WAYBILL_EGRESS_LOOPBACK: 'true',
+        WAYBILL_LOG_LEVEL: 'warn',
+      };
+      const services = { ...database, temporal, temporalAddress: server.address, environment, ...clientOf(url, key) };
+      return await work({ services, shared });
     } finally {
       for (const close of closes) await close();
     }
   });
 }
 
-function clientOf(url: string, key: string): Pick<Installation, 'apply' | 'start'> {
+function clientOf(url: string, key: string): Pick<Services, 'apply' | 'start'> {
   const ask = async (query: string, input: unknown) => {
     const response = await fetch(url, {
       method: 'POST',
@@ -79,10 +119,10 @@ function clientOf(url: string, key: string): Pick<Installation, 'apply' | 'start
     return body.data;
   };
   return {
-    async apply(text) {
+    async apply(text, secrets = []) {
       const mutation = `mutation($input: ApplyConfigurationInput!) { applyConfiguration(input: $input) { __typename
         ... on UserError { message } ... on InvalidInputError { diagnostics { message line } } } }`;
-      const { applyConfiguration } = await ask(mutation, { documents: [{ file: 'bench.yaml', text }] });
+      const { applyConfiguration } = await ask(mutation, { documents: [{ file: 'bench.yaml', text }], secrets });
       if (applyConfiguration!.__typename !== 'ApplyConfigurationPayload')
         throw new Error(JSON.stringify(applyConfiguration));
     },

@@ -1,86 +1,109 @@
 /**
- * npm run bench -- [--only NAME] [--quick] [--json]
+ * npm run bench -- [--only NAME,...] [--quick] [--json] [--profile FOLDER]
  *
- * Measures ours beside a peer on this machine, in the same minutes, and prints one line for each comparison. Each benchmark
- * has a process of its own, so that its memory is its own too.
+ * Measures ours beside a peer on this machine, in the same minutes, and prints one line for each comparison. Each group of
+ * benchmarks has a process of its own, so that its memory is its own too.
  */
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import type { Benchmark, Measurement } from './benchmark.ts';
+import { alone, type Group, type Measurement } from './benchmark.ts';
 import { foreachScale } from './foreach-scale.ts';
-import { localCopy } from './local-copy.ts';
 import { sftp } from './sftp.ts';
 import { steps } from './steps.ts';
+import { transfers } from './transfers/group.ts';
 import { validate } from './validate.ts';
 
-const benchmarks: readonly Benchmark[] = [localCopy, sftp, steps, foreachScale, validate];
+const groups: readonly Group[] = [transfers, alone(sftp), alone(steps), alone(foreachScale), alone(validate)];
 
-type Line = Measurement & { ratio: number; rssMiB: number };
+type Line = Required<Measurement> & { ratio: number };
 
 const { values: options } = parseArgs({
   options: {
     only: { type: 'string' },
     quick: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
+    profile: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 });
+const interruptedCode = 130;
 const endSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const say = (message: string): void => void process.stderr.write(`${message}\n`);
 // What was interrupted may still hold timers and sockets.
 process.exit(await main());
 
 async function main(): Promise<number> {
+  const all = groups.flatMap(({ benchmarks }) => benchmarks);
   if (options.help) {
-    say('npm run bench -- [--only NAME] [--quick] [--json]');
-    for (const { name, summary } of benchmarks) say(`  ${name.padEnd(14)} ${summary}`);
+    say('npm run bench -- [--only NAME,...] [--quick] [--json] [--profile FOLDER]');
+    for (const { name, summary } of all) say(`  ${name.padEnd(16)} ${summary}`);
     return 0;
   }
-  const chosen = benchmarks.filter(({ name }) => options.only === undefined || name === options.only);
-  if (chosen.length === 0) {
-    say(`there is no benchmark ${options.only}; there are ${benchmarks.map(({ name }) => name).join(', ')}`);
+  const names = all.map(({ name }) => name);
+  const wanted = options.only?.split(',') ?? names;
+  const unknown = wanted.find((name) => !names.includes(name));
+  if (unknown !== undefined) {
+    say(`there is no benchmark ${unknown}; there are ${names.join(', ')}`);
     return 2;
   }
+  const chosen = groups
+    .map((group) => ({
+      group,
+      names: group.benchmarks.map(({ name }) => name).filter((name) => wanted.includes(name)),
+    }))
+    .filter((choice) => choice.names.length > 0);
   if (!options.json) print(['name', 'ours', 'peer', 'unit', 'ratio', 'rss MiB']);
-  if (chosen.length === 1) return measure(chosen[0]!);
-  for (const { name } of chosen) {
-    const code = await measureApart(name);
-    if (code !== 0) return code;
+  if (chosen.length === 1) return measure(chosen[0]!.group, chosen[0]!.names);
+  let worst = 0;
+  for (const choice of chosen) {
+    const code = await measureApart(choice.names);
+    if (code === interruptedCode) return code;
+    worst = Math.max(worst, code);
   }
-  return 0;
+  return worst;
 }
 
-async function measure({ name, measure: take }: Benchmark): Promise<number> {
+async function measure(group: Group, names: readonly string[]): Promise<number> {
+  const label = names.length === 1 ? names[0] : 'bench';
+  const interrupted = interruption();
   try {
-    const terms = { quick: options.quick, say: (message: string) => say(`${name}: ${message}`) };
-    const measurements = await take({ ...terms, interrupted: interruption() });
-    for (const measurement of measurements) show(asLine(measurement));
+    await group.measure(new Set(names), {
+      quick: options.quick,
+      profileFolder: options.profile ?? null,
+      say: (message) => say(`${label}: ${message}`),
+      report: (measurement) => show(asLine(measurement)),
+      interrupted: interrupted.promise,
+    });
     return 0;
   } catch (error) {
-    say(`${name}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
-    return 1;
+    say(`${label}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+    return interrupted.happened() ? interruptedCode : 1;
   }
 }
 
 /** Rejects at the first signal that tells us to end, and keeps it from ending us at once. */
-function interruption(): Promise<never> {
+function interruption(): { promise: Promise<never>; happened(): boolean } {
   const { promise, reject } = Promise.withResolvers<never>();
+  let signalled = false;
   // Told while the servers start, nobody listens yet.
   promise.catch(() => undefined);
   for (const signal of endSignals)
     process.on(signal, () => {
+      signalled = true;
       // The work goes on while its servers go away; what it throws then must not keep them from being stopped.
       process.on('uncaughtException', () => undefined);
       reject(new Error(`interrupted by ${signal}`));
     });
-  return promise;
+  return { promise, happened: () => signalled };
 }
 
 /** The same in a process of its own, whose lines are shown as ours. */
-async function measureApart(name: string): Promise<number> {
-  const words = ['--only', name, '--json', ...(options.quick ? ['--quick'] : [])];
+async function measureApart(names: readonly string[]): Promise<number> {
+  const words = ['--only', names.join(','), '--json'];
+  if (options.quick) words.push('--quick');
+  if (options.profile !== undefined) words.push('--profile', options.profile);
   const child = spawn(process.execPath, [fileURLToPath(import.meta.url), ...words], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -93,9 +116,8 @@ async function measureApart(name: string): Promise<number> {
   return ended;
 }
 
-function asLine({ name, ours, peer, unit }: Measurement): Line {
+function asLine({ name, ours, peer, unit, rssMiB = process.memoryUsage.rss() / 2 ** 20 }: Measurement): Line {
   const rounded = (value: number) => Number(value.toPrecision(4));
-  const rssMiB = process.memoryUsage.rss() / 2 ** 20;
   return {
     name,
     ours: rounded(ours),

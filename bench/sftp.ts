@@ -24,7 +24,7 @@ export const sftp: Benchmark = {
     const server = await startSshd({ root: folder });
     const dialler = createDialler({ loopback: true, allow: [] });
     const { host, port, username, privateKey, hostKeys } = server;
-    const settings = { host, port, username, root: folder, hostKeys, connections: 2 };
+    const settings = { host, port, username, root: folder, hostKeys, connections: 2, caseSensitive: true };
     const connector = openSftp(settings, { privateKey }, { dialler, localRoots: [], log });
     try {
       const content = randomFillSync(Buffer.allocUnsafe((quick ? 64 : 256) * 1024 * 1024));

@@ -7,6 +7,7 @@ import { addEndpointCommands } from './commands/endpoints.ts';
 import { addExplainCommand } from './commands/explain.ts';
 import { addFmtCommand } from './commands/fmt.ts';
 import { addKeyCommands } from './commands/keys.ts';
+import { addPluginCommands } from './commands/plugins.ts';
 import { addRunCommands } from './commands/runs.ts';
 import { addSchemaCommand } from './commands/schema.ts';
 import { addSecretCommands } from './commands/secrets.ts';
@@ -41,6 +42,7 @@ export function buildProgram(context: CommandContext): Command {
   addKeyCommands(program, context);
   addServiceAccountCommands(program, context);
   addSecretCommands(program, context);
+  addPluginCommands(program, context);
   addServiceCommands(program, context);
   program.addHelpText(
     'after',

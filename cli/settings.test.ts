@@ -17,6 +17,7 @@ describe('settings of the services', () => {
       host: '127.0.0.1',
       port: 4000,
       localRoots: [],
+      awsCredentials: 'none',
       egress: { loopback: false, allow: [] },
       logLevel: 'info',
     });
@@ -31,12 +32,14 @@ describe('settings of the services', () => {
       WAYBILL_EGRESS_LOOPBACK: 'true',
       WAYBILL_EGRESS_ALLOW: '10.0.0.0/8, fd00::/8',
       WAYBILL_LOCAL_ROOTS: '/srv/in,/srv/out',
+      WAYBILL_AWS_CREDENTIALS: 'ambient',
       WAYBILL_WEBHOOK_RETRIES: '100ms,2s',
     });
     expect(settings).toMatchObject({
       port: 0,
       egress: { loopback: true, allow: ['10.0.0.0/8', 'fd00::/8'] },
       localRoots: ['/srv/in', '/srv/out'],
+      awsCredentials: 'ambient',
       webhookRetryDelaysMs: [100, 2000],
     });
   });

@@ -33,6 +33,10 @@ const serviceSchema = Type.Object({
     default: [],
     description: 'Absolute folders, separated by commas, that local endpoints may use; * allows all.',
   }),
+  WAYBILL_AWS_CREDENTIALS: Type.Union([Type.Literal('none'), Type.Literal('ambient')], {
+    default: 'none',
+    description: "ambient lends this machine's AWS credentials to s3 endpoints that have no accessKeyId.",
+  }),
   WAYBILL_EGRESS_LOOPBACK: Type.Boolean({
     default: false,
     description: 'true lets endpoints and webhooks reach this machine. For development.',
@@ -41,6 +45,12 @@ const serviceSchema = Type.Object({
     default: [],
     description: 'CIDRs of private ranges, separated by commas, that endpoints and webhooks may reach.',
   }),
+  WAYBILL_PLUGINS: Type.Optional(
+    Type.String({
+      minLength: 1,
+      description: 'File that lists connectors you have installed, each with the hash that pins it.',
+    }),
+  ),
   WAYBILL_WEBHOOK_RETRIES: Type.Array(Type.String({ pattern: '^[0-9]+(ms|s|m|h|d)$' }), {
     minItems: 1,
     maxItems: 20,
@@ -74,7 +84,9 @@ export interface ServiceSettings {
   host: string;
   port: number;
   localRoots: readonly string[];
+  awsCredentials: 'none' | 'ambient';
   egress: { loopback: boolean; allow: readonly string[] };
+  pluginsFile: string | null;
   webhookRetryDelaysMs: readonly number[];
   logLevel: 'debug' | 'info' | 'warn' | 'error';
 }
@@ -92,7 +104,9 @@ export function readServiceSettings(environment: Environment): ServiceSettings {
     host: values.WAYBILL_HOST,
     port: values.WAYBILL_PORT,
     localRoots: values.WAYBILL_LOCAL_ROOTS,
+    awsCredentials: values.WAYBILL_AWS_CREDENTIALS,
     egress: { loopback: values.WAYBILL_EGRESS_LOOPBACK, allow: values.WAYBILL_EGRESS_ALLOW },
+    pluginsFile: values.WAYBILL_PLUGINS ?? null,
     webhookRetryDelaysMs: values.WAYBILL_WEBHOOK_RETRIES.map((text) => parseDurationMs(text)!),
     logLevel: values.WAYBILL_LOG_LEVEL,
   };
@@ -128,6 +142,7 @@ export interface CommandEnvironment {
   temporalUiUrl: string | null;
   temporalBinary: string | null;
   cacheFolder: string | null;
+  pluginsFile: string | null;
   /** Folders of PATH, in order. */
   searchPath: string;
   /** https://no-color.org: set and not empty. */
@@ -144,6 +159,7 @@ export function readCommandEnvironment(environment: Environment): CommandEnviron
     temporalUiUrl: text('TEMPORAL_UI_URL'),
     temporalBinary: text('WAYBILL_TEMPORAL_BINARY'),
     cacheFolder: text('WAYBILL_CACHE'),
+    pluginsFile: text('WAYBILL_PLUGINS'),
     searchPath: environment.PATH ?? '',
     noColor: text('NO_COLOR') !== null,
   };

@@ -35,6 +35,8 @@ export interface Connector extends Reachable {
   copy?(from: string, to: string, options: CopyOptions, signal: AbortSignal): Promise<Entry>;
   /** Makes the folder and what is missing above it; gives whether anything was missing. Throws exists when a file is in the way. */
   makeFolder?(path: string, signal: AbortSignal): Promise<boolean>;
+  /** Removes an empty folder; one that is gone is success. Throws when something is in it. Absent: there are no folders to remove. */
+  removeFolder?(path: string, signal: AbortSignal): Promise<void>;
   /** Removes what an abandoned write left, named by its `Sink.token`; what is gone already is success. Absent: `temporaryPath` is removed. */
   discard?(token: SinkToken, signal: AbortSignal): Promise<void>;
   /** Removes unfinished writes of ours (temporary files, multipart uploads) older than `olderThanMs` in that folder; gives how many. */
@@ -149,6 +151,8 @@ export interface Health {
   roundTripMs: number;
   /** What an operator compares: host keys, certificate fingerprints. */
   identity: string | null;
+  /** How far the server's clock is ahead of ours, where the protocol tells. */
+  clockSkewMs?: number;
 }
 
 export interface ListOptions {
@@ -234,6 +238,8 @@ export interface ConnectorContext {
   dialler: Dialler;
   /** Roots of `local` endpoints that the operator allows; `*` allows all. */
   localRoots: readonly string[];
+  /** `ambient`: the operator lends the credentials of this machine to `s3` endpoints that have none of their own. */
+  awsCredentials?: 'ambient' | 'none';
   log: Log;
 }
 
@@ -255,6 +261,14 @@ export interface ConnectorDefinition<Config extends TObject = TObject, Serves ex
   secrets: Record<string, { description: string }>;
   /** Checks what a schema cannot say (sftp: a host key, and one way to sign in). Gives messages with the field. */
   lint?(config: Static<Config>, secretNames: readonly string[]): Array<{ field: string; message: string }>;
+  /** For servers that are trusted by the fingerprint of a key. */
+  hostKeys?: {
+    /** The keys that the server shows now, without signing in. Throws unavailable, timeout, egress-denied, protocol. */
+    shown(config: Static<Config>, context: ConnectorContext): Promise<Array<{ algorithm: string; fingerprint: string }>>;
+    trusted(config: Static<Config>): string[];
+    /** The config that trusts these keys and no others. */
+    trust(config: Static<Config>, fingerprints: readonly string[]): Static<Config>;
+  };
   /** Opens lazily: connects on the first call. */
   open(config: Static<Config>, secrets: Record<string, string>, context: ConnectorContext): Services[Serves];
 }

@@ -1,5 +1,6 @@
 import { type Dispatcher, request } from 'undici';
 import { cancellation, throwIfCancelled } from '../network/cancellation.ts';
+import { outOfOpenFiles, raiseOpenFiles } from '../network/openFiles.ts';
 import { WaybillError } from '../schema/errors.ts';
 import type { RequestAnswer } from './contract.ts';
 
@@ -116,12 +117,19 @@ function redirectWithin({ method }: Exchange, url: URL, { status, headers }: Req
 
 const timeoutCodes = ['UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT', 'ETIMEDOUT'];
 
-function exchangeError(error: unknown, host: string, facts: Record<string, unknown>): WaybillError {
+/** What a failure below HTTP means: the connection, the certificate, the words of the protocol. */
+export function exchangeError(error: unknown, host: string, facts: Record<string, unknown>): WaybillError {
   for (let cause = error; cause instanceof Error; cause = cause.cause) if (cause instanceof WaybillError) return cause;
   const code = codeOf(error);
   if (isCertificateCode(code)) return untrustedCertificate(host, code, facts);
   if (timeoutCodes.includes(code)) return new WaybillError('timeout', `${host} did not answer in time`, facts);
   if (code === 'ECONNREFUSED') return new WaybillError('unavailable', `${host} refuses connections`, facts);
+  const noneLeft = outOfOpenFiles(code);
+  if (noneLeft !== undefined)
+    return new WaybillError('unavailable', `${host} cannot be reached: ${noneLeft}`, {
+      ...facts,
+      advice: raiseOpenFiles,
+    });
   if (
     code.startsWith('HPE_') ||
     code.startsWith('ERR_SSL') ||

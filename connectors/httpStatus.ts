@@ -71,8 +71,8 @@ function says({ status, headers, text }: RequestAnswer): string {
   return words === '' ? '' : `: ${words.slice(0, quotedCharacters).toWellFormed()}`;
 }
 
-/** Seconds, or a date. */
-function readRetryAfter(text: string | undefined): number | null {
+/** What a `Retry-After` says, in seconds or as a date; null without one. */
+export function readRetryAfter(text: string | undefined): number | null {
   if (text === undefined) return null;
   const ms = /^\d+$/.test(text.trim()) ? Number(text) * 1000 : Date.parse(text) - Date.now();
   return Number.isFinite(ms) ? Math.min(Math.max(0, ms), maxRetryAfterMs) : null;

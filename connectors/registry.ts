@@ -4,6 +4,7 @@ import { WaybillError } from '../schema/errors.ts';
 import type { ConnectorContext, ConnectorDefinition, Service, Services } from './contract.ts';
 import http from './http/index.ts';
 import local from './local/index.ts';
+import s3 from './s3/index.ts';
 import sftp from './sftp/index.ts';
 import slack from './slack/index.ts';
 import smtp from './smtp/index.ts';
@@ -19,8 +20,8 @@ export interface ConnectorRegistry {
 /** A live endpoint, by what it is for. */
 export type OpenedEndpoint = { [Kind in Service]: { serves: Kind; endpoint: Services[Kind] } }[Service];
 
-/** The one list of what ships; a plugin comes in through the same argument. Throws invalid when two have one kind. */
-export function createRegistry(definitions: readonly ConnectorDefinition[] = builtIn): ConnectorRegistry {
+/** Of what ships, or of that and what plugins add. Throws invalid when two have one kind. */
+export function createRegistry(definitions: readonly ConnectorDefinition[] = builtInConnectors): ConnectorRegistry {
   const ajv = new Ajv({ allErrors: true, strict: false });
   const byKind = new Map(definitions.map((definition) => [definition.kind, definition]));
   if (byKind.size !== definitions.length) throw new WaybillError('invalid', 'two connectors have the same kind');
@@ -49,8 +50,16 @@ export function createRegistry(definitions: readonly ConnectorDefinition[] = bui
   };
 }
 
-/** The cast forgets each connector's own config type; `open` checks the config against the schema before it is used. */
-const builtIn = [local, sftp, http, smtp, slack, teams] as unknown as readonly ConnectorDefinition[];
+/** The one list of what ships. The cast forgets each connector's own config type; `open` checks the config against the schema before it is used. */
+export const builtInConnectors = [
+  local,
+  sftp,
+  s3,
+  http,
+  smtp,
+  slack,
+  teams,
+] as unknown as readonly ConnectorDefinition[];
 
 function unknownKind(kind: string, known: ReadonlyMap<string, unknown>): WaybillError {
   const names = [...known.keys()].join(', ');

@@ -22,6 +22,7 @@ const expected: Record<(typeof roles)[number], readonly Permission[]> = {
       'transfer:read',
       'delivery:read',
       'delivery:retry',
+      'delivery:resend',
     ] as const),
     ...(['session:read', 'audit:read', 'secret:read', 'secret:set', 'account:read'] as const),
   ],
@@ -36,7 +37,7 @@ const expected: Record<(typeof roles)[number], readonly Permission[]> = {
       'run:cancel',
       'run:pause',
     ] as const),
-    ...(['transfer:read', 'delivery:read', 'delivery:retry', 'session:read', 'audit:read'] as const),
+    ...(['transfer:read', 'delivery:read', 'delivery:retry', 'delivery:resend', 'session:read', 'audit:read'] as const),
   ],
   auditor: [
     ...(['pipeline:read', 'endpoint:read', 'webhook:read', 'run:read', 'transfer:read', 'delivery:read'] as const),
@@ -54,7 +55,7 @@ const expected: Record<(typeof roles)[number], readonly Permission[]> = {
       'run:cancel',
       'run:pause',
     ] as const),
-    ...(['transfer:read', 'delivery:read', 'delivery:retry'] as const),
+    ...(['transfer:read', 'delivery:read', 'delivery:retry', 'delivery:resend'] as const),
   ],
 };
 

@@ -4,6 +4,8 @@ export const permissions = [
   'pipeline:publish',
   'endpoint:read',
   'endpoint:check',
+  'endpoint:pause',
+  'endpoint:sweep',
   'endpoint:change',
   'webhook:read',
   'webhook:change',
@@ -14,6 +16,7 @@ export const permissions = [
   'transfer:read',
   'delivery:read',
   'delivery:retry',
+  'delivery:resend',
   'session:read',
   'audit:read',
   'key:read',
@@ -37,7 +40,14 @@ const look: readonly Permission[] = [
   'transfer:read',
   'delivery:read',
 ];
-const operate: readonly Permission[] = ['run:start', 'run:cancel', 'run:pause', 'delivery:retry', 'endpoint:check'];
+const operate: readonly Permission[] = [
+  'run:start',
+  'run:cancel',
+  'run:pause',
+  'delivery:retry',
+  'delivery:resend',
+  'endpoint:check',
+];
 const configure: readonly Permission[] = [
   ...(['pipeline:publish', 'endpoint:change', 'webhook:change', 'secret:read', 'secret:set'] as const),
 ];

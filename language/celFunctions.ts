@@ -22,7 +22,7 @@ export const allowedFunctions: readonly string[] = [
     'upper',
     'replace',
   ],
-  ...['stem', 'ext', 'basename', 'glob', 'formatDate', 'addDays'],
+  ...['stem', 'ext', 'basename', 'folder', 'glob', 'formatDate', 'addDays'],
   ...[
     'getFullYear',
     'getMonth',
@@ -78,6 +78,7 @@ export function registerFunctions(environment: Environment): Environment {
   );
   both('ext', 'string', '', 'string', extension);
   both('basename', 'string', '', 'string', baseName);
+  both('folder', 'string', '', 'string', folder);
   both('glob', 'string', 'string', 'bool', glob);
   both('formatDate', 'string', 'string', 'string', (date: string, format: string) =>
     formatDate(readInstant(date), format),
@@ -185,6 +186,13 @@ export const maxTextCharacters = 65_536;
 function baseName(path: string): string {
   const trimmed = path.endsWith('/') ? path.slice(0, -1) : path;
   return trimmed.slice(trimmed.lastIndexOf('/') + 1);
+}
+
+/** `/out` of `/out/a.csv`; `/` at the root, nothing without a slash. */
+function folder(path: string): string {
+  const trimmed = path.endsWith('/') ? path.slice(0, -1) : path;
+  const slash = trimmed.lastIndexOf('/');
+  return slash > 0 ? trimmed.slice(0, slash) : path.slice(0, slash + 1);
 }
 
 /** `.csv` of `a.b.csv`; nothing for `README` and `.profile`. */

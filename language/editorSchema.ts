@@ -1,5 +1,5 @@
 import type { TSchema } from 'typebox';
-import { durationPattern } from '../schema/quantities.ts';
+import { durationPattern, sizePattern } from '../schema/quantities.ts';
 import { schemaWords } from './schemaWords.ts';
 
 export type JsonSchema = { [keyword: string]: unknown };
@@ -74,8 +74,9 @@ export function withExpressions(schema: JsonSchema): JsonSchema {
 function valueSchema(schema: JsonSchema): JsonSchema {
   const inner = withExpressions(schema);
   const isPlainText = inner.type === 'string' && !inner.pattern && !inner.const;
-  // A form that is a text already takes an expression.
-  if (isPlainText || inner.pattern || inner.if) return inner;
+  const isQuantity = inner.pattern === durationPattern || inner.pattern === sizePattern;
+  // A form that is a text already takes an expression, but for one that an expression does not look like.
+  if (isPlainText || (inner.pattern && !isQuantity) || inner.if) return inner;
   const { description, markdownDescription, default: fallback, ...rest } = inner;
   return {
     ...(description ? { description, markdownDescription } : {}),

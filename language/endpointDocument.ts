@@ -1,7 +1,13 @@
 import type { TSchema } from 'typebox';
 import type { ConnectorDefinition } from '../connectors/contract.ts';
-import { EndpointDocument, type SecretReference } from '../schema/configuration.ts';
+import {
+  EndpointDocument,
+  type EndpointLimits,
+  leastBandwidthBytes,
+  type SecretReference,
+} from '../schema/configuration.ts';
 import type { Json } from '../schema/plan.ts';
+import { parseSizeBytes } from '../schema/quantities.ts';
 import { didYouMean } from './expressions.ts';
 import { checkResourceName } from './names.ts';
 import type { Report } from './report.ts';
@@ -16,7 +22,7 @@ export interface CheckedEndpoint {
   name: string;
   connector: string;
   config: Record<string, Json>;
-  limits: { concurrency?: number };
+  limits: EndpointLimits;
   secrets: Record<string, SecretReference>;
 }
 
@@ -31,11 +37,23 @@ export function checkEndpoint(
   checkSchema(withoutEntries(root, inline), EndpointDocument, report);
   const name = root.entries?.get('endpoint')?.value;
   if (name) checkResourceName(name.value, name.range, report);
+  checkBandwidth(root, report);
   const connector = findConnector(root, report, connectors);
   if (connector) checkAgainstConnector(root, connector, report, inline.length > 0);
   if (report.errors > errorsBefore) return null;
   const { config = {}, limits = {}, secrets = {} } = structuredClone(root.value) as unknown as Partial<CheckedEndpoint>;
   return { name: String(name!.value), connector: connector!.kind, config, limits, secrets };
+}
+
+function checkBandwidth(root: Located, report: Report): void {
+  const bandwidth = root.entries?.get('limits')?.value.entries?.get('bandwidth')?.value;
+  const bytes = typeof bandwidth?.value === 'string' ? parseSizeBytes(bandwidth.value) : undefined;
+  if (bandwidth === undefined || bytes === undefined || bytes >= leastBandwidthBytes) return;
+  report.add(
+    'INVALID_ENDPOINT',
+    bandwidth.range,
+    `limits.bandwidth is at least ${leastBandwidthBytes / 1000}KB a second`,
+  );
 }
 
 function findConnector(

@@ -44,6 +44,8 @@ describe('an expression', () => {
     ['ext(file.name)', '.gz'],
     ['"README".ext() + ".profile".ext()', ''],
     ['file.path.basename()', 'ORD_1.tar.gz'],
+    ['file.path.folder()', '/out'],
+    ['"/a.csv".folder() + "a.csv".folder() + "/a/b/".folder()', '//a'],
     ['file.name.glob("ORD_*.gz") && !glob(file.name, "*.csv")', true],
     ['file.modified == null', true],
     ['run.date.addDays(-1)', '2026-02-28'],

@@ -115,6 +115,7 @@ export const functionReference: readonly FunctionEntry[] = [
     '.csv',
   ]),
   entry('basename', ['path.basename(): text'], 'The file name.', ['file.path.basename()', 'ORD_1.csv']),
+  entry('folder', ['path.folder(): text'], 'The path of its folder.', ['file.path.folder()', '/out']),
   entry('glob', ['text.glob(pattern): bool'], 'Whether the whole text matches a glob.', [
     'file.name.glob("ORD_*.{csv,xml}")',
     true,

@@ -1,4 +1,5 @@
 import type { ActionBlock, Json } from '../schema/plan.ts';
+import { parseDurationMs, parseSizeBytes } from '../schema/quantities.ts';
 import { baseEnvironment, parseExpression, referencesOf } from './cel.ts';
 import type { Report, SourceRange } from './report.ts';
 import type { Located } from './source.ts';
@@ -27,6 +28,23 @@ export function lintTransfer(input: Located, compiled: Record<string, Json>, rep
       'the source stays and the target path differs with each run: every run will send every file again',
       'say `once: version`, or dispose of the source with `then`',
     );
+  }
+}
+
+/** A listing that no file can pass. What is only known when the step runs is looked at then. */
+export function lintSelection(input: Located, report: Report): void {
+  const bounds = [
+    ['minSize', 'maxSize', parseSizeBytes],
+    ['minAge', 'maxAge', parseDurationMs],
+  ] as const;
+  for (const [least, most, parse] of bounds) {
+    const [low, high] = [least, most].map((key) => parse(String(input.entries?.get(key)?.value.value ?? '')));
+    if (low !== undefined && high !== undefined && low > high)
+      report.add(
+        'INVALID_VALUE',
+        input.entries!.get(most)!.value.range,
+        `${most} is less than ${least}: no file can match`,
+      );
   }
 }
 

@@ -1,7 +1,7 @@
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import type { TSchema } from 'typebox';
 import { accountPattern } from '../schema/names.ts';
-import { durationPattern } from '../schema/quantities.ts';
+import { durationPattern, sizePattern } from '../schema/quantities.ts';
 import type { DiagnosticCode } from './codes.ts';
 import { didYouMean } from './expressions.ts';
 import type { Report, SourceRange } from './report.ts';
@@ -226,6 +226,8 @@ type TextSchema = { pattern?: string } | undefined;
 function yamlHint(wanted: string, given: unknown, schema: TextSchema): string | undefined {
   if (wanted === 'string' && typeof given === 'number' && schema?.pattern === durationPattern)
     return `write the unit: ${given}s`;
+  if (wanted === 'string' && typeof given === 'number' && schema?.pattern === sizePattern)
+    return `write the unit: ${given}B`;
   if (wanted === 'string' && typeof given === 'number' && schema?.pattern?.endsWith('%$')) return `write ${given}%`;
   if (wanted === 'string' && (typeof given === 'number' || typeof given === 'boolean'))
     return schema?.pattern === undefined ? 'put it in quotes' : undefined;
@@ -243,6 +245,7 @@ function yamlHint(wanted: string, given: unknown, schema: TextSchema): string | 
 /** Patterns that people meet often, in words. */
 function patternWords(pattern: string): string {
   if (pattern.includes('(ms|s|m|h|d)')) return 'must be a duration such as 30s, 5m, 2h or 7d';
+  if (pattern === sizePattern) return 'must be a size such as 500B, 10KB or 5GiB';
   if (pattern.startsWith('^[a-z][a-z0-9-]{2,62}$'))
     return 'must have 3 to 63 lower-case letters, digits and hyphens, and begin with a letter';
   if (pattern.startsWith('^[a-z][A-Za-z0-9_]'))

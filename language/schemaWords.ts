@@ -1,7 +1,7 @@
 import type { TSchema } from 'typebox';
 import { errorKinds } from '../schema/errors.ts';
 import { identifierPattern, resourceNamePattern } from '../schema/names.ts';
-import { durationPattern } from '../schema/quantities.ts';
+import { durationPattern, sizePattern } from '../schema/quantities.ts';
 
 /** The parts of a schema that have words. */
 interface WordedSchema {
@@ -54,6 +54,7 @@ const locationWords: Readonly<Record<string, string>> = {
 
 const patternWords: ReadonlyMap<string, string> = new Map([
   [durationPattern, 'duration'],
+  [sizePattern, 'size'],
   [resourceNamePattern, 'name'],
   [identifierPattern, 'identifier'],
   ['^(100|[0-9]{1,2})%$', 'percentage'],

@@ -5,6 +5,7 @@ import { WaybillError } from '../schema/errors.ts';
 import { cancellation, orCancelled, throwIfCancelled } from './cancellation.ts';
 import type { Dialler, EgressPolicy, TlsIdentity } from './contract.ts';
 import { type CheckedAddress, checkPolicy, resolveAllowed } from './egress.ts';
+import { outOfOpenFiles, raiseOpenFiles } from './openFiles.ts';
 
 /** How long an HTTP connection may take to be made; a caller's own deadline comes on top. */
 const httpConnectTimeoutMs = 15_000;
@@ -95,6 +96,16 @@ function unreachable(host: string, port: number, error: Error): WaybillError {
       operation: 'connecting',
       host,
       port,
+      cause: error,
+    });
+  }
+  const noneLeft = outOfOpenFiles(code);
+  if (noneLeft !== undefined) {
+    return new WaybillError('unavailable', `${host}:${port} cannot be reached: ${noneLeft}`, {
+      operation: 'connecting',
+      host,
+      port,
+      advice: raiseOpenFiles,
       cause: error,
     });
   }

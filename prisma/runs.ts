@@ -12,6 +12,7 @@ export interface RunRow extends Record<string, unknown> {
   createdBy: string;
   inputs: Record<string, Json>;
   createdAt: Date;
+  trigger: string;
   retryDeliveries: string[];
 }
 
@@ -19,7 +20,7 @@ export interface RunRow extends Record<string, unknown> {
 export async function loadRun(sql: Sql, tenantId: string, runId: string): Promise<RunRow | undefined> {
   const [row] = await sql.query<RunRow>(
     `select r.id, r.status, r.pipeline_name as "pipelineName", v.plan, v.hash as "versionHash", v.published_by as "publishedBy",
-            r.created_by as "createdBy", r.inputs, r.created_at as "createdAt", r.retry_deliveries as "retryDeliveries"
+            r.created_by as "createdBy", r.inputs, r.created_at as "createdAt", r.trigger, r.retry_deliveries as "retryDeliveries"
        from run r join pipeline_version v on v.tenant_id = r.tenant_id and v.id = r.version_id
       where r.tenant_id = $1::uuid and r.id = $2::uuid`,
     [tenantId, runId],
@@ -124,8 +125,8 @@ export async function planRetry(
     [tenantId, runId, deliveryIds],
   );
   await sql.query(
-    `insert into delivery (tenant_id, transfer_id, run_id, batch, delivery_key, state, source_endpoint, source_path, source_size, source_modified, target_endpoint, target_path)
-     select d.tenant_id, t.id, $2::uuid, 0, d.delivery_key, 'planned', d.source_endpoint, d.source_path, d.source_size, d.source_modified, d.target_endpoint, d.target_path
+    `insert into delivery (tenant_id, transfer_id, run_id, batch, delivery_key, state, source_endpoint, source_path, source_size, source_modified, source_etag, target_endpoint, target_path)
+     select d.tenant_id, t.id, $2::uuid, 0, d.delivery_key, 'planned', d.source_endpoint, d.source_path, d.source_size, d.source_modified, d.source_etag, d.target_endpoint, d.target_path
        from delivery d join transfer t on t.tenant_id = d.tenant_id and t.run_id = $2::uuid and t.step_key = 'retry/' || d.transfer_id
       where d.tenant_id = $1::uuid and d.id = any($3::uuid[])
         and not exists (select 1 from delivery n where n.tenant_id = d.tenant_id and n.transfer_id = t.id and n.source_path = d.source_path and n.target_path = d.target_path)`,

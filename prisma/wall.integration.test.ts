@@ -26,7 +26,10 @@ const rowOf: Record<string, (tenant: TestTenant) => Record<string, unknown>> = {
     kind: 'concurrent',
     expires_at: 'tomorrow',
   }),
-  connector_endpoint: () => ({ name: 'acme', connector: 'sftp', config: '{}', content_hash: 'h' }),
+  connector_endpoint: () => ({ id: fixed(11), name: 'acme', connector: 'sftp', config: '{}', content_hash: 'h' }),
+  endpoint_lease: () => ({ endpoint_id: fixed(11), owner: fixed(12), lease_until: 'tomorrow' }),
+  endpoint_breaker: () => ({ endpoint_id: fixed(11), credential: 'c', error_kind: 'timeout', error_message: 'm' }),
+  endpoint_check: () => ({ endpoint_id: fixed(11), ok: true, report: '{}' }),
   secret: () => ({ name: 'acme', ciphertext: '\\x03', digest: 'd' }),
   pipeline: () => ({ id: fixed(4), name: 'orders', live_version_hash: 'h' }),
   pipeline_version: () => ({
@@ -45,6 +48,7 @@ const rowOf: Record<string, (tenant: TestTenant) => Record<string, unknown>> = {
     status: 'running',
     ...runFacts,
   }),
+  run_hold: () => ({ run_id: fixed(6), endpoint_id: fixed(11), reason: 'paused' }),
   file_set_item: () => ({ set_id: fixed(7), ordinal: 1, run_id: fixed(6), endpoint: 'acme', path: '/a', size: 1 }),
   transfer: () => ({
     id: fixed(8),

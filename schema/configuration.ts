@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import { resourceNamePattern } from './names.ts';
 import { languageVersion } from './pipeline.ts';
+import { sizePattern } from './quantities.ts';
 
 /** The closed schemas of endpoint and webhook documents. `config` and the names of secrets are checked against the connector. */
 const closed = { additionalProperties: false } as const;
@@ -36,6 +37,17 @@ export const SecretReferenceSchema = Type.Union(
 );
 const secrets = Type.Record(Type.String(), SecretReferenceSchema, { description: 'Secrets by name.' });
 
+/** What an endpoint bears, over all workers together; what is absent is not limited. */
+export interface EndpointLimits {
+  /** Files at the same time. */
+  concurrency?: number;
+  /** Bytes a second, both directions together: `20MB`. */
+  bandwidth?: string;
+}
+
+/** The least `limits.bandwidth`: below it a copy could not be told from one that stands still. */
+export const leastBandwidthBytes = 64_000;
+
 export type SecretReference = { file: string } | { env: string } | { secret: string };
 
 export const EndpointDocument = Type.Object(
@@ -49,7 +61,19 @@ export const EndpointDocument = Type.Object(
       Type.Object(
         {
           concurrency: Type.Optional(
-            Type.Integer({ minimum: 1, maximum: 256, description: 'Transfers at the same time.' }),
+            Type.Integer({
+              minimum: 1,
+              maximum: 256,
+              description: 'Files at the same time, over all workers together.',
+            }),
+          ),
+          bandwidth: Type.Optional(
+            Type.String({
+              pattern: sizePattern,
+              description:
+                'Bytes a second, over all workers and both directions together: 20MB, 512KiB. At least 64KB.',
+              examples: ['20MB'],
+            }),
           ),
         },
         { ...closed, description: 'What the endpoint bears.' },

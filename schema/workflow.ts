@@ -25,6 +25,8 @@ export const runSignals = {
   control: 'control',
   /** A run that held the concurrency key has ended: ask for admission again. */
   admission: 'admission',
+  /** An endpoint that held its work is free again: try. */
+  released: 'released',
 } as const;
 
 /** The second argument of each of a run's activities: the activity itself decides how long to wait before its next attempt. */
@@ -32,6 +34,40 @@ export interface CallTerms {
   retry: RetryPolicy;
   /** No byte and no answer for so long. */
   stallMs: number;
+  /** What the same work had used up before it was held; absent: nothing. */
+  spent?: Spent;
+}
+
+/** Why work for an endpoint waits: it is paused, or has failed too often in a row. */
+export interface Hold {
+  endpoint: string;
+  /** `paused until 2026-11-22 18:00:00Z: maintenance` */
+  reason: string;
+  /** When it is worth trying again, in milliseconds since 1970; null: when somebody resumes it. */
+  untilMs: number | null;
+}
+
+/** What work has used up of its terms. Being held uses up neither. */
+export interface Spent {
+  attempts: number;
+  /** Of `retry.forMs`. */
+  patienceMs: number;
+}
+
+/** What an activity answers when the endpoint that it needs holds its work: nothing has failed, and it is to be called again. */
+export interface HeldAnswer {
+  held: Hold;
+  spent: Spent;
+}
+
+export function isHeld(answer: unknown): answer is HeldAnswer {
+  if (answer === null || typeof answer !== 'object') return false;
+  return 'held' in answer && 'spent' in answer && Object.keys(answer).length === 2;
+}
+
+/** What a run waits for, in words, or null. */
+export function toldHolds(holds: readonly Hold[]): string | null {
+  return holds.length === 0 ? null : holds.map(({ endpoint, reason }) => `${endpoint}, ${reason}`).join('; ');
 }
 
 /** Workflow id of a run: it begins with the tenant, from which the payload codec will pick the key. */

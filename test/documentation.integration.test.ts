@@ -37,6 +37,7 @@ const mayFail: Record<string, string> = {
 /** What happens between the commands, in the story that the pages tell. */
 const beforeCommand: Record<string, () => Promise<void>> = {
   'waybill runs --status failed --first 5': failOneDelivery,
+  'waybill deliveries resend "$DELIVERY" --reason "ACME has lost its disk" --wait': loseOneDelivery,
   'waybill retry "$RUN" --failed --wait': async () => rmSync(join(landing, 'acme/late.csv')),
   'waybill watch "$RUN"': async () => {
     run = await newestRun();
@@ -52,6 +53,7 @@ let receiver: Server;
 let dev: StartedCommand | undefined;
 let facts: DevFacts;
 let run = '';
+let delivery = '';
 const webhooks: { headers: IncomingHttpHeaders; body: string }[] = [];
 
 beforeAll(async () => {
@@ -197,6 +199,7 @@ async function shell(command: string): Promise<Omit<Ended, 'signal'>> {
   const environment = {
     PATH: `${join(folder, 'bin')}:${process.env.PATH}`,
     RUN: run,
+    DELIVERY: delivery,
     ...(facts && (await databaseUrls())),
   };
   const options = { cwd: join(folder, 'work'), env: environment, timeout: 90_000 };
@@ -240,6 +243,13 @@ async function failOneDelivery(): Promise<void> {
   const { stdout, code } = await shell('waybill run acme-orders-inbound --wait --json');
   expect(code).toBe(1);
   run = JSON.parse(stdout).run.id;
+}
+
+/** A file that was delivered is lost at the target. */
+async function loseOneDelivery(): Promise<void> {
+  rmSync(join(landing, 'acme/ORD 1.csv'));
+  const { items } = JSON.parse((await shell("waybill find '/out/ORD 1.csv' --json")).stdout);
+  delivery = items.find(({ state }: { state: string }) => state === 'settled').id;
 }
 
 /** A run whose partner does not answer, so that it tries again and again. */

@@ -19,7 +19,7 @@ import { StepFailed } from './port.ts';
 import { retryDeliveries } from './retry.ts';
 import { newRunState, type RunState } from './state.ts';
 import { failureSentence } from './summaries.ts';
-import { statusAttribute, type TemporalPort, temporalPort } from './temporalPort.ts';
+import { bookkeeping, statusAttribute, type TemporalPort, temporalPort } from './temporalPort.ts';
 
 const errorCode = defineSearchAttributeKey('WaybillErrorCode', SearchAttributeType.KEYWORD);
 const files = defineSearchAttributeKey('WaybillFiles', SearchAttributeType.INT);
@@ -62,6 +62,7 @@ interface Carried {
 
 const controlSignal = defineSignal(runSignals.control);
 const admissionSignal = defineSignal(runSignals.admission);
+const releasedSignal = defineSignal(runSignals.released);
 /** Should the signal of the run before it be lost, a waiting run asks by itself. */
 const admissionAskedEveryMs = 60_000;
 
@@ -88,9 +89,10 @@ class Run {
     this.#carried = carried;
     this.#paused = carried?.paused ?? null;
     if (carried?.cancelled) this.#scope.cancel();
-    this.#port = temporalPort(this.#scope);
+    this.#port = temporalPort(this.#scope, start);
     this.#port.pause(this.#paused);
     setHandler(controlSignal, () => this.#readDecision());
+    setHandler(releasedSignal, () => this.#port.release());
   }
 
   async walk(): Promise<Json> {
@@ -215,11 +217,3 @@ async function quietly(tell: () => Promise<void>): Promise<void> {
 }
 
 const cancelled: Failure = { kind: 'cancelled', message: 'cancelled', step: null, endpoint: null, path: null };
-/** What opens, reads and closes a run outlasts an hour without a database. */
-const bookkeeping = {
-  queue: 'runs' as const,
-  retry: { forMs: 3_600_000, attempts: null, firstMs: 500, factor: 2, maxMs: 10_000, jitter: 0.2, notOn: [] },
-  timeout: { stallMs: 30_000, totalMs: 24 * 3_600_000 },
-  attemptMs: 30_000,
-  heartbeats: false,
-};

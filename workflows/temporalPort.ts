@@ -16,7 +16,17 @@ import {
 } from '@temporalio/workflow';
 import { type ErrorKind, errorKinds } from '../schema/errors.ts';
 import type { Failure, Json } from '../schema/plan.ts';
-import { type CallTerms, finishingStatus, taskQueues } from '../schema/workflow.ts';
+import {
+  type CallTerms,
+  finishingStatus,
+  type Hold,
+  isHeld,
+  type RunArguments,
+  type Spent,
+  taskQueues,
+  toldHolds,
+} from '../schema/workflow.ts';
+import { type HeldCall, Holds } from './holds.ts';
 import { type Call, type Port, StepFailed } from './port.ts';
 import { detailsPage } from './summaries.ts';
 
@@ -36,10 +46,21 @@ export interface TemporalPort extends Port {
   pause(reason: string | null): void;
   /** What the whole run waits for, said above the table of its steps; null when it goes on. */
   announce(waitsFor: string | null): void;
+  /** An endpoint that held calls of this run takes work again: they try at once. */
+  release(): void;
 }
 
+/** What opens, reads and closes a run outlasts an hour without a database. */
+export const bookkeeping = {
+  queue: 'runs' as const,
+  retry: { forMs: 3_600_000, attempts: null, firstMs: 500, factor: 2, maxMs: 10_000, jitter: 0.2, notOn: [] },
+  timeout: { stallMs: 30_000, totalMs: 24 * 3_600_000 },
+  attemptMs: 30_000,
+  heartbeats: false,
+};
+
 /** `root`: the scope whose cancellation is the run's. */
-export function temporalPort(root: CancellationScope): TemporalPort {
+export function temporalPort(root: CancellationScope, run: RunArguments): TemporalPort {
   const stoppable = new Set<CancellationScope>();
   let pausedFor: string | null = null;
   let waitsFor: string | null = null;
@@ -47,20 +68,21 @@ export function temporalPort(root: CancellationScope): TemporalPort {
   let underWay = 0;
 
   const mayGoOn = () => pausedFor === null || root.consideredCancelled;
-  const show = () => setCurrentDetails(detailsPage(pausedFor ?? waitsFor, lines));
+  const show = () => setCurrentDetails(detailsPage(pausedFor ?? waitsFor ?? toldWait(holds.list()), lines));
+  const holds = new Holds((list) => noteHolds(run, list), show);
 
   function proceed(): Promise<void> | undefined {
     return mayGoOn() ? undefined : inTerms(() => condition(mayGoOn));
   }
 
   /** Calls until it settles otherwise than by a pause. */
-  async function callAgain(call: Call): Promise<Json> {
+  async function callAgain(call: Call, spent: Spent | undefined): Promise<Json> {
     const around = CancellationScope.current();
     for (;;) {
       const scope = new CancellationScope();
       stoppable.add(scope);
       try {
-        return await scope.run(() => callOnce(call));
+        return await scope.run(() => callOnce(call, spent));
       } catch (error) {
         const isStopped =
           error instanceof StepFailed && error.failure.kind === 'cancelled' && scope.consideredCancelled;
@@ -75,10 +97,24 @@ export function temporalPort(root: CancellationScope): TemporalPort {
   return {
     async call(call) {
       underWay++;
+      let held: HeldCall | undefined;
+      let spent: Spent | undefined;
+      let waits = false;
       try {
-        return await (call.heartbeats ? callAgain(call) : callOnce(call));
+        for (;;) {
+          const answer = await (call.heartbeats ? callAgain(call, spent) : callOnce(call, spent));
+          if (!isHeld(answer)) return answer;
+          spent = answer.spent;
+          waits = true;
+          if (held === undefined) held = holds.hold(answer.held);
+          else held.again(answer.held);
+          await inTerms(held.turn);
+          await proceed();
+          waits = false;
+        }
       } finally {
         underWay--;
+        if (held !== undefined) await held.leave(!waits);
       }
     },
     now: () => Date.now(),
@@ -102,6 +138,7 @@ export function temporalPort(root: CancellationScope): TemporalPort {
       waitsFor = what;
       show();
     },
+    release: () => holds.release(),
     pause(reason) {
       pausedFor = reason;
       show();
@@ -110,7 +147,21 @@ export function temporalPort(root: CancellationScope): TemporalPort {
   };
 }
 
-function callOnce({ activity, queue, input, summary, retry, timeout, attemptMs, heartbeats }: Call): Promise<Json> {
+/** `waits for acme-sftp, paused until ...` */
+function toldWait(holds: readonly Hold[]): string | null {
+  const told = toldHolds(holds);
+  return told === null ? null : `waits for ${told}`;
+}
+
+async function noteHolds(run: RunArguments, holds: Hold[]): Promise<void> {
+  const input = { ...run, holds } as unknown as Json;
+  await callOnce({ activity: 'run.holds', input, summary: 'note what the run waits for', ...bookkeeping });
+}
+
+function callOnce(
+  { activity, queue, input, summary, retry, timeout, attemptMs, heartbeats }: Call,
+  spent?: Spent,
+): Promise<Json> {
   const options: ActivityOptions = {
     taskQueue: taskQueues[queue],
     summary,
@@ -124,11 +175,14 @@ function callOnce({ activity, queue, input, summary, retry, timeout, attemptMs, 
       initialInterval: retry.firstMs,
       backoffCoefficient: retry.factor,
       maximumInterval: Math.max(retry.maxMs, retry.firstMs),
-      ...(retry.attempts === null ? {} : { maximumAttempts: retry.attempts }),
+      // What heartbeats counts its failed attempts itself: a worker that dies or is shut down spends none.
+      ...(retry.attempts === null || heartbeats
+        ? {}
+        : { maximumAttempts: Math.max(1, retry.attempts - (spent?.attempts ?? 0)) }),
       nonRetryableErrorTypes: [...retry.notOn],
     },
   };
-  const terms: CallTerms = { retry, stallMs: timeout.stallMs };
+  const terms: CallTerms = { retry, stallMs: timeout.stallMs, ...(spent && { spent }) };
   return inTerms(() => scheduleActivity<Json>(activity, [input, terms], options), activity);
 }
 

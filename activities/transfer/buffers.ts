@@ -69,7 +69,7 @@ export function createBuffers({ ceilingBytes }: { ceilingBytes: number }): Buffe
   return {
     async reserve(count, bytes, signal) {
       signal.throwIfAborted();
-      const size = roundUp(bytes);
+      const size = bufferBytes(bytes);
       if (waiting.length === 0 && fits({ count, size })) return grant(count, size);
       return new Promise<Reservation>((resolve, reject) => {
         const entry: Waiting = { count, size, admitted };
@@ -95,7 +95,8 @@ interface Waiting {
   admitted(reservation: Reservation): void;
 }
 
-function roundUp(bytes: number): number {
+/** What a buffer of `bytes` really takes. */
+export function bufferBytes(bytes: number): number {
   let size = smallestBytes;
   while (size < bytes) size *= 2;
   return size;

@@ -25,6 +25,8 @@ export interface TransferDependencies {
   /** Memory for file contents, shared by every copy of the process. */
   buffers: Buffers;
   clock: { now(): Date };
+  /** How long a claim holds that nobody renews; by default `limits.leaseMs`. */
+  leaseMs?: number;
   /** Called after each durable step of a delivery, for tests that stop the process there. */
   observe?(step: DurableStep, deliveryId: string): void | Promise<void>;
 }
@@ -32,7 +34,12 @@ export interface TransferDependencies {
 /** The steps of a delivery after which a crash leaves something behind, in order. */
 export const durableSteps = [
   'claimed',
+  'begun',
+  /** Only of a file that can be taken up in its middle. */
+  'token',
+  'first-write',
   'written',
+  'sealed',
   'verified',
   'committed',
   'published',
@@ -54,6 +61,8 @@ export const limits = {
   commitRows: 200,
   /** A claim that nobody renews for so long may be taken over by another run. */
   leaseMs: 60_000,
+  /** A process that has not looked at its claims for so long was stopped, and asks whether they are still its own. */
+  absenceMs: 5_000,
   /** Files of this size on average count as small; that many deliveries of them are under way together. */
   smallFileBytes: 256 * 1024,
   smallFilesInFlight: 128,
@@ -73,7 +82,20 @@ export const limits = {
   lookAheadBytes: 1024 * 1024,
   /** Temporary files of so many earlier attempts are looked for. */
   earlierAttempts: 5,
-  /** Memory of one file in flight. */
+  /** Memory of one file in flight; of one that goes in parts. */
   fileBufferBytes: 16 * 1024 * 1024,
+  partBufferBytes: 64 * 1024 * 1024,
+  /**
+   * Bytes of one file that may be in doubt when its writer is killed. What is at the target then may have holes in its last
+   * window, and what was sent may not have come there: twice this is sent again at most. Parts are there or not.
+   */
+  windowBytes: 32 * 1024 * 1024,
+  partWindowBytes: 64 * 1024 * 1024,
+  /** A larger file is taken up where it was left, when its target can; a smaller one is sent again. */
+  resumableBytes: 8 * 1024 * 1024,
+  /** How long writes under way may take to be acknowledged when their copy is stopped. */
+  drainMs: 500,
+  /** How long the end of a transfer tries to remove what its abandoned writes left. */
+  discardMs: 3_000,
   errorMessageLength: 2_000,
 } as const;

@@ -9,6 +9,7 @@ import {
 import { asWaybillError, WaybillError } from '../../schema/errors.ts';
 import type { Failure, TransferCounts } from '../../schema/plan.ts';
 import { mayRetry, tellFailure } from '../failure.ts';
+import { planHeldAgain } from '../limits/heldBatch.ts';
 import { type ActivityContext, limits, type TransferDependencies } from './context.ts';
 import { type Copy, type CopyWork, startCopy } from './copyWork.ts';
 import { deliver } from './delivery.ts';
@@ -16,6 +17,7 @@ import { eventsOf } from './events.ts';
 import { createGate } from './gate.ts';
 import { createLedgerWriter, leaseLost } from './ledgerWriter.ts';
 import { asTransferOptions } from './options.ts';
+import { discardQuietly } from './unfinished.ts';
 
 export interface BatchInput {
   tenantId: string;
@@ -51,19 +53,19 @@ export async function copyBatch(
   }));
   if (rows.length > 0 && transfer.status === 'running')
     await endpoints.use(tenantId, transfer.sourceEndpoint, (from, fromSettings) =>
-      endpoints.use(tenantId, transfer.targetEndpoint, (to, toSettings) =>
-        copyRows(rows, {
+      endpoints.use(tenantId, transfer.targetEndpoint, async (to, toSettings) =>
+        copyRows(await planHeldAgain(store, input, rows), {
           tenantId,
           pipeline: run.pipelineName,
           transfer,
           options: asTransferOptions(transfer.options),
           source: { name: transfer.sourceEndpoint, connector: from, settings: fromSettings },
           target: { name: transfer.targetEndpoint, connector: to, settings: toSettings },
-          ledger: createLedgerWriter(store, tenantId, context.owner),
+          ledger: createLedgerWriter(store, tenantId, context.owner, dependencies.leaseMs ?? limits.leaseMs),
           events: eventsOf(run, runId, transferId),
           dependencies,
           context,
-          done: { files: 0, bytes: 0 },
+          done: { files: 0, bytes: 0, kept: 0 },
           stop: null,
           filesGate: createGate(
             Math.max(
@@ -204,7 +206,11 @@ async function writeHandedOver(copy: Copy, { ledger }: CopyWork): Promise<void> 
   await ledger.write(
     copy.row.state === 'verified'
       ? { delivery: copy.row, change: { state: 'verified', error: null }, claim: 'extend' }
-      : { delivery: copy.row, change: { state: 'planned', bytesDone: 0, error: null }, claim: 'release' },
+      : {
+          delivery: copy.row,
+          change: { state: 'planned', bytesDone: copy.row.sinkToken === null ? 0 : copy.bytesDone, error: null },
+          claim: 'release',
+        },
   );
 }
 
@@ -217,13 +223,11 @@ async function writePostponed(copy: Copy, { ledger }: CopyWork, error: WaybillEr
 }
 
 /** For good. A delivered file whose source could not be disposed of stays `published`, and says why. */
-async function writeFailed(
-  copy: Copy,
-  { ledger, events, source, target }: CopyWork,
-  error: WaybillError,
-): Promise<void> {
+async function writeFailed(copy: Copy, work: CopyWork, error: WaybillError): Promise<void> {
+  const { ledger, events, source, target } = work;
   const { row } = copy;
   const message = tellFailure(error, limits.errorMessageLength);
+  if (row.sinkToken !== null) await discardQuietly(work, row.sinkToken, AbortSignal.timeout(limits.discardMs));
   await ledger.write({
     delivery: row,
     change: { state: row.state === 'published' ? 'published' : 'failed', error: { kind: error.kind, message } },
@@ -249,14 +253,23 @@ function startPulse(work: CopyWork, inFlight: ReadonlySet<Copy>): { stop(): Prom
 
   async function save(copies: readonly Copy[]): Promise<void> {
     const rows = copies.map((copy) => ({ ...copy.row, bytesDone: Math.min(copy.bytesDone, copy.row.sourceSize) }));
+    const askedAtMs = performance.now();
     const lost = new Set(await ledger.checkpoint(rows));
-    for (const copy of copies) if (copy.claimed && lost.has(copy.row.id)) copy.stop(leaseLost());
+    for (const copy of copies)
+      if (!lost.has(copy.row.id)) copy.fence.renewed(askedAtMs);
+      else if (copy.claimed) copy.stop(leaseLost());
   }
 
   function beat() {
     context.heartbeat({ ...done });
     const nowMs = dependencies.clock.now().getTime();
     const { stallMs } = context.terms;
+    for (const copy of inFlight) copy.fence.look();
+    const held = work.source.settings.held() ?? work.target.settings.held();
+    if (held !== null) {
+      work.stop ??= held;
+      for (const copy of inFlight) copy.stop(held);
+    }
     for (const copy of inFlight)
       if (!copy.waiting && nowMs - copy.movedAtMs > stallMs)
         copy.stop(

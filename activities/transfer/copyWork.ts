@@ -2,10 +2,11 @@ import type { Connector } from '../../connectors/contract.ts';
 import type { DeliveryRow, TransferRow } from '../../prisma/ledger.ts';
 import type { WaybillError } from '../../schema/errors.ts';
 import type { EndpointSettings } from '../endpoints.ts';
-import type { ActivityContext, DurableStep, TransferDependencies } from './context.ts';
+import { type ActivityContext, type DurableStep, limits, type TransferDependencies } from './context.ts';
 import type { EventWriter } from './events.ts';
+import { createFence, type Fence } from './fence.ts';
 import type { Gate } from './gate.ts';
-import type { LedgerWriter } from './ledgerWriter.ts';
+import { type LedgerWriter, leaseLost } from './ledgerWriter.ts';
 import type { TransferOptions } from './options.ts';
 
 export interface End {
@@ -26,8 +27,8 @@ export interface CopyWork {
   events: EventWriter;
   dependencies: TransferDependencies;
   context: ActivityContext;
-  /** What this attempt has done so far, for the heartbeat. */
-  done: { files: number; bytes: number };
+  /** What this attempt has done so far, for the heartbeat; `kept` are bytes that no earlier attempt had brought so far. */
+  done: { files: number; bytes: number; kept: number };
   /** Files of this batch at the endpoints at a time. */
   filesGate: Gate;
   /** A failure that is not about one file: nothing more is begun. */
@@ -49,6 +50,12 @@ export interface Copy {
   movedAtMs: number;
   /** Waits for its turn or for memory: that is no standing still. */
   waiting: boolean;
+  /** To be passed before each change at the target. */
+  fence: Fence;
+  /** The delivery of a run that died, whose claim and whose unfinished write are ours now. */
+  heirOf: { id: string; attempt: number } | null;
+  /** For people, in the row to the end: that it was sent anew, and why. */
+  note: string | null;
 }
 
 export function startCopy(work: CopyWork, row: DeliveryRow): Copy {
@@ -66,6 +73,17 @@ export function startCopy(work: CopyWork, row: DeliveryRow): Copy {
     },
     movedAtMs: clock.now().getTime(),
     waiting: false,
+    fence: createFence({
+      leaseMs: work.dependencies.leaseMs ?? limits.leaseMs,
+      renew: async () => {
+        const { row, bytesDone } = copy;
+        const lost = await work.ledger.checkpoint([{ ...row, bytesDone: Math.min(bytesDone, row.sourceSize) }]);
+        if (lost.length > 0) copy.stop(leaseLost());
+        return lost.length === 0;
+      },
+    }),
+    heirOf: null,
+    note: null,
   };
   return copy;
 }

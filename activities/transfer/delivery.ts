@@ -1,13 +1,19 @@
-import type { EvidenceClass } from '../../connectors/contract.ts';
+import { recordEvents } from '../../audit/record.ts';
+import type { EvidenceClass, SinkToken } from '../../connectors/contract.ts';
 import { isSameVersion } from '../../connectors/temporary.ts';
-import { replanDeliveries } from '../../prisma/ledger.ts';
+import { type DeliveryRow, replanDeliveries } from '../../prisma/ledger.ts';
 import { WaybillError } from '../../schema/errors.ts';
+import { nameContent } from './contentKey.ts';
 import { atEndpoints, type Copy, type CopyWork, stepTaken } from './copyWork.ts';
 import { deliveryKey } from './deliveryKey.ts';
 import { dispose } from './disposal.ts';
 import { hashFile } from './hashFile.ts';
+import { claimOrRecheck } from './recheck.ts';
 import { statIfThere } from './relocate.ts';
+import { findResent } from './resend.ts';
 import { type Receipt, send } from './send.ts';
+import { asNote, discardQuietly, spoil } from './unfinished.ts';
+import { asSourceVersion, versionOf } from './version.ts';
 
 /**
  * Takes one delivery as far as it goes: claimed, copied, published, its source disposed of. Gives `busy` when another
@@ -16,13 +22,18 @@ import { type Receipt, send } from './send.ts';
  */
 export async function deliver(work: CopyWork, copy: Copy): Promise<'done' | 'busy'> {
   if (copy.row.state === 'published') return settle(work, copy);
-  if (copy.row.errorKind === 'conflict') await takeNewVersion(work, copy);
-  const outcome = await work.ledger.claim(copy.row);
+  if (work.options.resend === true) await findResent(work, copy);
+  else if (mayBeOutdated(copy.row)) await takeNewVersion(work, copy);
+  await nameContent(work, copy);
+  const claimedAtMs = copy.fence.now();
+  const outcome = await claimOrRecheck(work, copy);
   if (outcome.claim === 'busy') return 'busy';
   if (outcome.claim === 'delivered')
     return outcome.by === copy.row.id ? settle(work, copy) : skip(work, copy, { duplicateOf: outcome.by });
   copy.row = outcome.row;
+  copy.heirOf = outcome.heirOf;
   copy.claimed = true;
+  copy.fence.renewed(claimedAtMs);
   await stepTaken(work, copy, 'claimed');
   if (work.options.onConflict === 'skip-identical' && copy.row.state !== 'verified') {
     const same = await atEndpoints(work, copy, () => findIdentical(work, copy));
@@ -33,13 +44,20 @@ export async function deliver(work: CopyWork, copy: Copy): Promise<'done' | 'bus
   return work.options.then === null ? 'done' : settle(work, copy);
 }
 
-/** The last attempt found another version of the source than was planned: from now on the delivery is of this one. */
+/**
+ * The last attempt found another version of the source, or left a write that only this version may go on with. What was
+ * verified may be at the target by now: that is found out first.
+ */
+function mayBeOutdated({ errorKind, sinkToken, state }: DeliveryRow): boolean {
+  return errorKind === 'conflict' || (sinkToken !== null && state !== 'verified');
+}
+
+/** When the source has another version than was planned, the delivery is of this one from now on. */
 async function takeNewVersion(work: CopyWork, copy: Copy): Promise<void> {
   const { row } = copy;
   const found = await atEndpoints(work, copy, () => statIfThere(work.source.connector, row.sourcePath, copy.signal));
-  const planned = { size: row.sourceSize, modified: row.sourceModified };
-  if (found === null || found.kind !== 'file' || isSameVersion(found, planned)) return;
-  const version = { sourceSize: found.size, sourceModified: found.modified };
+  if (found === null || found.kind !== 'file' || isSameVersion(found, versionOf(row))) return;
+  const version = asSourceVersion(found);
   const identity = {
     tenantId: work.tenantId,
     pipeline: work.pipeline,
@@ -53,9 +71,18 @@ async function takeNewVersion(work: CopyWork, copy: Copy): Promise<void> {
     ...row,
     ...version,
     state: 'planned' as const,
+    sinkToken: null,
+    bytesDone: 0,
+    sha256: null,
     deliveryKey: deliveryKey(identity, work.options.once),
   };
-  await work.dependencies.store.sql(work.tenantId, (sql) => replanDeliveries(sql, work.tenantId, [replanned]));
+  const { sinkToken } = row;
+  const why = 'the source has changed since';
+  const events = sinkToken === null ? [] : [await atEndpoints(work, copy, () => spoil(work, copy, sinkToken, why))];
+  await work.dependencies.store.sql(work.tenantId, async (sql) => {
+    await replanDeliveries(sql, work.tenantId, [replanned]);
+    if (events.length > 0) await recordEvents(sql, work.tenantId, events);
+  });
   copy.row = replanned;
 }
 
@@ -86,7 +113,8 @@ async function publish(work: CopyWork, copy: Copy, receipt: Receipt): Promise<vo
       published: true,
       bytesDone: row.sourceSize,
       ...receipt,
-      error: null,
+      ...forgotten(row),
+      error: asNote(copy),
     },
     claim: 'deliver',
     events: [
@@ -99,7 +127,7 @@ async function publish(work: CopyWork, copy: Copy, receipt: Receipt): Promise<vo
       }),
     ],
   });
-  copy.row = { ...row, ...receipt, state: options.then === null ? 'settled' : 'published' };
+  copy.row = { ...row, ...receipt, sinkToken: null, state: options.then === null ? 'settled' : 'published' };
   copy.claimed = false;
   work.done.files++;
   await stepTaken(work, copy, 'published');
@@ -114,7 +142,7 @@ async function settle(work: CopyWork, copy: Copy): Promise<'done'> {
     change: {
       state: 'settled',
       ...(disposedPath !== null && { disposedPath }),
-      error: note === null ? null : { kind: null, message: note },
+      error: note === null ? asNote(copy) : { kind: null, message: note },
     },
     claim: 'none',
     events,
@@ -129,10 +157,18 @@ async function skip(
   copy: Copy,
   why: { duplicateOf: string } | { sha256: string; evidence: EvidenceClass },
 ): Promise<'done'> {
+  const { sinkToken } = copy.row;
+  if (sinkToken !== null) await atEndpoints(work, copy, () => discardQuietly(work, sinkToken, copy.signal));
   const { events, disposedPath } = await atEndpoints(work, copy, () => dispose(work, copy));
   await work.ledger.write({
     delivery: copy.row,
-    change: { state: 'skipped', ...why, ...(disposedPath !== null && { disposedPath }), error: null },
+    change: {
+      state: 'skipped',
+      ...why,
+      ...forgotten(copy.row),
+      ...(disposedPath !== null && { disposedPath }),
+      error: null,
+    },
     claim: copy.claimed ? 'deliver' : 'none',
     events: [
       ...events,
@@ -147,13 +183,16 @@ async function skip(
   return 'done';
 }
 
+/** Nothing is left to be taken up; a row that never had a token is not written for that. */
+const forgotten = ({ sinkToken }: { sinkToken: SinkToken | null }) => (sinkToken === null ? {} : { sinkToken: null });
+
 /** With `skip-identical`: the hash when the target has the same bytes, null when it has nothing. Throws exists otherwise. */
 async function findIdentical(work: CopyWork, copy: Copy): Promise<{ sha256: string; evidence: EvidenceClass } | null> {
   const { row, signal } = copy;
   const there = await statIfThere(work.target.connector, row.targetPath, signal);
   if (there === null) return null;
   const reading = { buffers: work.dependencies.buffers, signal, onBytes: () => copy.moved() };
-  const version = { size: row.sourceSize, modified: row.sourceModified };
+  const version = versionOf(row);
   if (there.kind === 'file' && there.size === row.sourceSize) {
     const sent = await hashFile(work.source.connector, row.sourcePath, version, reading);
     if ((await hashFile(work.target.connector, row.targetPath, there, reading)) === sent)

@@ -3,6 +3,7 @@ import { isSameVersion } from '../../connectors/temporary.ts';
 import type { Copy, CopyWork } from './copyWork.ts';
 import { type Disposal, placeBelow } from './options.ts';
 import { relocate, statIfThere } from './relocate.ts';
+import { versionOf } from './version.ts';
 
 export interface Disposed {
   /** Where the source was moved to. */
@@ -22,7 +23,7 @@ export async function dispose(work: CopyWork, copy: Copy): Promise<Disposed> {
   const { row, signal } = copy;
   const found = await statIfThere(work.source.connector, row.sourcePath, signal);
   if (found === null) return findDisposed(work, copy, then);
-  if (!isSameVersion(found, { size: row.sourceSize, modified: row.sourceModified }))
+  if (!isSameVersion(found, versionOf(row)))
     return {
       disposedPath: null,
       note: 'the source has changed since it was delivered; it was left in place',
@@ -48,8 +49,10 @@ async function findDisposed(work: CopyWork, copy: Copy, then: Disposal): Promise
   if ('delete' in then) return deleted(work, copy);
   const expected = row.disposedPath ?? placeBelow(then.move, row.sourcePath, work.options.base);
   const there = await statIfThere(work.source.connector, expected, signal);
-  if (there !== null && isSameVersion(there, { size: row.sourceSize, modified: row.sourceModified }))
-    return moved(work, copy, expected);
+  // Where a move makes a new version, only the size is left to compare.
+  const { modifiedTimeKept } = work.source.connector.capabilities;
+  const wanted = modifiedTimeKept ? versionOf(row) : { size: row.sourceSize, modified: null };
+  if (there !== null && isSameVersion(there, wanted)) return moved(work, copy, expected);
   return {
     disposedPath: null,
     note: 'the source had vanished after it was delivered; there was nothing to move',

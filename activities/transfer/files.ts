@@ -1,24 +1,17 @@
 import { recordEvents } from '../../audit/record.ts';
-import { evaluateCondition } from '../../language/evaluate.ts';
 import { type Location, parseLocation } from '../../language/location.ts';
-import {
-  type FileOrder,
-  fileOrders,
-  fileSetTotals,
-  findLedgerRun,
-  type ListedFile,
-  readFileSet,
-} from '../../prisma/ledger.ts';
-import { asWaybillError, WaybillError } from '../../schema/errors.ts';
-import { baseName, normalisePath } from '../../schema/paths.ts';
+import { type FileOrder, fileOrders, fileSetTotals, findLedgerRun, readFileSet } from '../../prisma/ledger.ts';
+import { WaybillError } from '../../schema/errors.ts';
+import { normalisePath } from '../../schema/paths.ts';
 import type { FileFact, FileSet, Json } from '../../schema/plan.ts';
 import { nameError } from '../endpointErrors.ts';
 import { type ActivityContext, limits, type TransferDependencies } from './context.ts';
 import { type EventWriter, eventsOf } from './events.ts';
 import { withHeartbeat } from './heartbeat.ts';
-import { listingTerms, listLocation } from './listing.ts';
-import { choose, conflictRules, emptyRules, placeBelow, readGlobs } from './options.ts';
+import { listLocation } from './listing.ts';
+import { choose, conflictRules, emptyRules, placeBelow } from './options.ts';
 import { isKind, relocate, statIfThere } from './relocate.ts';
+import { asFact, readSelection } from './selection.ts';
 import { stageListing } from './stageListing.ts';
 
 /** A step that works on files without moving bytes between endpoints. */
@@ -40,8 +33,7 @@ const headRowsAtMost = 100;
 
 /**
  * `files.list`: writes the matching files into a set of the ledger, sorted when `sort` says so, and gives a reference to
- * it. Throws not-found when the place is absent, or nothing matches and `onEmpty` is `fail`; invalid when `where` cannot
- * be decided for a file, which the message names.
+ * it. Throws not-found when the place is absent, or nothing matches and `onEmpty` is `fail`; and as `listLocation` does.
  */
 export async function listFiles(
   dependencies: TransferDependencies,
@@ -51,9 +43,8 @@ export async function listFiles(
   const { tenantId, runId, with: given, head = 0 } = input;
   const from = parseLocation(given.from ?? null, input.endpoints);
   const order = readOrder(given);
-  const terms = listingTerms(from, readGlobs(given.exclude, 'exclude'));
+  const selection = readSelection(given, from.endpoint, dependencies.clock.now());
   const onEmpty = choose(given, 'onEmpty', emptyRules);
-  const where = readCondition(given.where, from.endpoint);
   let listed = 0;
   const files = await withHeartbeat(
     context,
@@ -63,7 +54,7 @@ export async function listFiles(
         stageListing(
           dependencies,
           { tenantId, runId, endpoint: from.endpoint, order },
-          filterPages(listLocation(connector, terms, context.signal), where),
+          listLocation(connector, from, selection, context.signal),
           (count) => {
             listed = count;
           },
@@ -92,35 +83,6 @@ async function describeSet(
     const rows = await readFileSet(sql, tenantId, { setId, after: -1, limit: head });
     return { ...set, head: rows.map((row) => asFact(row, row.endpoint)) };
   });
-}
-
-async function* filterPages(
-  pages: AsyncIterable<ListedFile[]>,
-  where: (file: ListedFile) => boolean,
-): AsyncIterable<ListedFile[]> {
-  for await (const page of pages) yield page.filter(where);
-}
-
-function readCondition(cel: Json | undefined, endpoint: string): (file: ListedFile) => boolean {
-  if (cel === undefined || cel === null) return () => true;
-  if (typeof cel === 'boolean') return () => cel;
-  if (typeof cel !== 'string') throw new WaybillError('invalid', '`where` must be an expression', { field: 'where' });
-  return (file) => {
-    try {
-      return evaluateCondition(cel, { file: asFact(file, endpoint) });
-    } catch (error) {
-      const { kind, message } = asWaybillError(error);
-      throw new WaybillError(kind, `\`where\` for ${file.path}: ${message}`, {
-        endpoint,
-        path: file.path,
-        cause: error,
-      });
-    }
-  };
-}
-
-function asFact(file: ListedFile, endpoint: string): FileFact {
-  return { endpoint, path: file.path, name: baseName(file.path), size: file.size, modified: file.modified };
 }
 
 /** Rows of a file set from position `after` on, in its order; none past its end. */

@@ -1,14 +1,16 @@
 import { recordEvents } from '../../audit/record.ts';
 import {
   abandonDeliveries,
+  abandonedWrites,
   endTransfer,
   findLedgerRun,
   firstFailure,
+  forgetWrites,
   lockTransfer,
   transferCounts,
 } from '../../prisma/ledger.ts';
 import type { Failure, TransferCounts } from '../../schema/plan.ts';
-import type { TransferDependencies } from './context.ts';
+import { limits, type TransferDependencies } from './context.ts';
 import { eventsOf } from './events.ts';
 
 export interface FinishInput {
@@ -24,10 +26,40 @@ export type FinishAnswer = TransferCounts & { firstFailure: Failure | null };
 
 /**
  * Closes a transfer: what is left becomes failed (with the error of its last attempt) or cancelled, claims are released,
- * and one event says how it ended. A transfer with failed files has failed, whatever `status` says. Safe twice.
+ * one event says how it ended, and what unfinished copies left at the target is removed. A transfer with failed files has
+ * failed, whatever `status` says. Safe twice.
  */
-export async function finishTransfer(
-  { store }: Pick<TransferDependencies, 'store'>,
+export async function finishTransfer(dependencies: FinishDependencies, input: FinishInput): Promise<FinishAnswer> {
+  const answer = await close(dependencies, input);
+  await discardAbandoned(dependencies, input);
+  return answer;
+}
+
+/** Without endpoints (where only the ledger is at hand) nothing is removed from a target. */
+type FinishDependencies = Pick<TransferDependencies, 'store'> &
+  Partial<Pick<TransferDependencies, 'endpoints' | 'log'>>;
+
+/** Removes unfinished writes that nobody will take up. It may take seconds, and what it cannot reach is left to the sweep. */
+async function discardAbandoned(
+  { store, endpoints, log }: FinishDependencies,
+  { tenantId, transferId }: FinishInput,
+): Promise<void> {
+  if (endpoints === undefined) return;
+  const left = await store.sql(tenantId, (sql) => abandonedWrites(sql, tenantId, transferId, limits.pageRows));
+  const signal = AbortSignal.timeout(limits.discardMs);
+  const gone: string[] = [];
+  for (const { id, targetEndpoint, sinkToken } of left)
+    try {
+      await endpoints.use(tenantId, targetEndpoint, async (connector) => connector.discard?.(sinkToken, signal));
+      gone.push(id);
+    } catch (error) {
+      log?.warn({ deliveryId: id, endpoint: targetEndpoint, error: String(error) }, 'an unfinished write is left');
+    }
+  if (gone.length > 0) await store.sql(tenantId, (sql) => forgetWrites(sql, tenantId, gone));
+}
+
+async function close(
+  { store }: FinishDependencies,
   { tenantId, runId, transferId, status, failure: reason }: FinishInput,
 ): Promise<FinishAnswer> {
   return store.sql(tenantId, async (sql) => {

@@ -5,26 +5,52 @@ export interface Gate {
   enter(signal: AbortSignal): Promise<() => void>;
 }
 
-export function createGate(width: number): Gate {
+/** A gate whose width changes: a narrower one sends nobody out, it lets the next ones in later. */
+export interface AdjustableGate extends Gate {
+  readonly inside: number;
+  readonly waiting: number;
+  resize(width: number): void;
+}
+
+export function createGate(initialWidth: number): AdjustableGate {
   const waiting: Array<() => void> = [];
+  let width = initialWidth;
   let inside = 0;
+
+  function admitNext(): void {
+    while (inside < width && waiting.length > 0) {
+      inside++;
+      waiting.shift()!();
+    }
+  }
 
   function leaveOnce(): () => void {
     let left = false;
     return () => {
       if (left) return;
       left = true;
-      const next = waiting.shift();
-      if (next === undefined) inside--;
-      else next();
+      inside--;
+      admitNext();
     };
   }
 
   return {
-    width,
+    get width() {
+      return width;
+    },
+    get inside() {
+      return inside;
+    },
+    get waiting() {
+      return waiting.length;
+    },
+    resize(newWidth) {
+      width = newWidth;
+      admitNext();
+    },
     async enter(signal) {
       signal.throwIfAborted();
-      if (inside < width) {
+      if (inside < width && waiting.length === 0) {
         inside++;
         return leaveOnce();
       }

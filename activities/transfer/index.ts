@@ -1,3 +1,4 @@
+import { noteWhenHeld } from '../limits/heldBatch.ts';
 import type { ActivityContext, TransferDependencies } from './context.ts';
 import { type BatchInput, copyBatch } from './copyBatch.ts';
 import { deleteFile, type FilesInput, fileSetPage, listFiles, moveFile } from './files.ts';
@@ -10,7 +11,8 @@ export type { ActivityContext, TransferDependencies } from './context.ts';
 export function createTransferWork(dependencies: TransferDependencies) {
   return {
     planTransfer: (input: PlanInput, context: ActivityContext) => planTransfer(dependencies, input, context),
-    copyBatch: (input: BatchInput, context: ActivityContext) => copyBatch(dependencies, input, context),
+    copyBatch: (input: BatchInput, context: ActivityContext) =>
+      noteWhenHeld(dependencies.store, input, () => copyBatch(dependencies, input, context)),
     finishTransfer: (input: FinishInput) => finishTransfer(dependencies, input),
     listFiles: (input: FilesInput, context: ActivityContext) => listFiles(dependencies, input, context),
     fileSetPage: (input: Parameters<typeof fileSetPage>[1]) => fileSetPage(dependencies, input),

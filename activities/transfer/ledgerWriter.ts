@@ -43,15 +43,15 @@ export interface LedgerWriter {
   checkpoint(copies: readonly Checkpoint[]): Promise<string[]>;
 }
 
-export function createLedgerWriter(store: Store, tenantId: string, owner: string): LedgerWriter {
+export function createLedgerWriter(store: Store, tenantId: string, owner: string, leaseMs: number): LedgerWriter {
   // Claims have a transaction of their own: it locks keys that others hold, and must not hold ours meanwhile.
   const claim = createGroupCommit(
     (deliveries: readonly ClaimedDelivery[]) =>
-      store.sql(tenantId, (sql) => claimDeliveries(sql, tenantId, owner, limits.leaseMs, deliveries)),
+      store.sql(tenantId, (sql) => claimDeliveries(sql, tenantId, owner, leaseMs, deliveries)),
     limits.commitRows,
   );
   const commit = createGroupCommit(
-    (items: readonly Item[]) => commitItems(store, tenantId, owner, items),
+    (items: readonly Item[]) => commitItems(store, tenantId, owner, leaseMs, items),
     limits.commitRows,
   );
   return {
@@ -71,6 +71,7 @@ async function commitItems(
   store: Store,
   tenantId: string,
   owner: string,
+  leaseMs: number,
   items: readonly Item[],
 ): Promise<readonly string[][]> {
   const writes = items.flatMap(({ write }) => (write === undefined ? [] : [write]));
@@ -93,7 +94,7 @@ async function commitItems(
     await changeDeliveries(
       sql,
       tenantId,
-      limits.leaseMs,
+      leaseMs,
       { extend: [...extend].filter((key) => !ended.has(key)), deliver, release },
       valid.map(({ delivery, change }) => ({ id: delivery.id, ...change })),
     );

@@ -2,42 +2,29 @@ import type { Connector, Entry } from '../../connectors/contract.ts';
 import { globBase, globMatcher, type Location } from '../../language/location.ts';
 import type { ListedFile } from '../../prisma/ledger.ts';
 import { WaybillError } from '../../schema/errors.ts';
+import { parentFolder } from '../../schema/paths.ts';
 import { statIfThere } from './relocate.ts';
-
-export interface ListingTerms {
-  from: Location;
-  /** Leaves a file out. */
-  isExcluded(path: string): boolean;
-}
+import type { Selection } from './selection.ts';
 
 /** The folder below which the paths of a listing are kept: the fixed part of a glob, or the folder of a single file. */
 export function listingBase({ path, glob }: Location): string {
-  if (glob !== null) return globBase(glob);
-  return path!.slice(0, Math.max(1, path!.lastIndexOf('/')));
-}
-
-/** Terms of a listing that leaves out what the globs of `exclude` match. Throws invalid for a bad glob. */
-export function listingTerms(from: Location, exclude: string[]): ListingTerms {
-  return { from, isExcluded: exclude.length === 0 ? () => false : globMatcher(exclude) };
+  return glob === null ? parentFolder(path!) : globBase(glob);
 }
 
 /**
- * The files at a location, in pages: the one of a path, or those that match a glob. Links are followed. Throws not-found
- * for an absent path and for a glob whose folder is absent, invalid when the path is a folder.
+ * The selected files at a location, in pages: the one of a path, or those that match a glob. Throws not-found for an
+ * absent path and for a glob whose folder is absent, invalid when the path is a folder, and for a link that is refused;
+ * and as `Selection.takes` does.
  */
 export async function* listLocation(
   connector: Connector,
-  { from, isExcluded }: ListingTerms,
+  from: Location,
+  selection: Selection,
   signal: AbortSignal,
 ): AsyncIterable<ListedFile[]> {
   if (from.path !== null) {
-    const entry = await connector.stat(from.path, signal);
-    if (entry.kind !== 'file')
-      throw new WaybillError('invalid', 'is a folder; name a file, or a glob', {
-        endpoint: from.endpoint,
-        path: from.path,
-      });
-    if (!isExcluded(from.path)) yield [asFile(from.path, entry)];
+    const file = await findFile(connector, from.endpoint, from.path, selection, signal);
+    if (file !== null && selection.takes(file)) yield [file];
     return;
   }
   const glob = from.glob!;
@@ -45,10 +32,12 @@ export async function* listLocation(
   const matches = globMatcher([glob]);
   for await (const page of connector.list(base, { recursive: goesDeeper(glob, base) }, signal)) {
     const wanted = page.filter(
-      ({ kind, path }) => (kind === 'file' || kind === 'link') && matches(path) && !isExcluded(path),
+      ({ kind, path }) => (kind === 'file' || kind === 'link') && matches(path) && selection.takesPath(path),
     );
-    const files = await Promise.all(wanted.map((entry) => resolveLink(connector, entry, signal)));
-    yield files.filter((file) => file !== null);
+    const files = await Promise.all(
+      wanted.map((entry) => resolve(connector, from.endpoint, entry, selection.links, signal)),
+    );
+    yield files.filter((file) => file !== null && selection.takes(file)) as ListedFile[];
   }
 }
 
@@ -58,9 +47,46 @@ function goesDeeper(glob: string, base: string): boolean {
   return variable.includes('/') || variable.includes('**');
 }
 
-/** A link counts as the file it leads to; one that leads nowhere, or out of the root, is left out. */
-async function resolveLink(connector: Connector, entry: Entry, signal: AbortSignal): Promise<ListedFile | null> {
+async function findFile(
+  connector: Connector,
+  endpoint: string,
+  path: string,
+  selection: Selection,
+  signal: AbortSignal,
+): Promise<ListedFile | null> {
+  const entry = await connector.stat(path, signal);
+  if (entry.kind !== 'file')
+    throw new WaybillError('invalid', 'is a folder; name a file, or a glob', { endpoint, path });
+  if (!selection.takesPath(path)) return null;
+  if (selection.links === 'follow' || !(await isLink(connector, path, signal))) return asFile(path, entry);
+  return resolve(connector, endpoint, { ...entry, path, kind: 'link' }, selection.links, signal);
+}
+
+/** `stat` follows links: what a path itself is can be seen in its folder only. */
+async function isLink(connector: Connector, path: string, signal: AbortSignal): Promise<boolean> {
+  for await (const page of connector.list(parentFolder(path), { recursive: false }, signal)) {
+    const entry = page.find((each) => each.path === path);
+    if (entry !== undefined) return entry.kind === 'link';
+  }
+  return false;
+}
+
+/** A link that is followed counts as the file it leads to; one that leads nowhere, in a circle, or out of the root is left out. */
+async function resolve(
+  connector: Connector,
+  endpoint: string,
+  entry: Entry,
+  links: Selection['links'],
+  signal: AbortSignal,
+): Promise<ListedFile | null> {
   if (entry.kind === 'file') return asFile(entry.path, entry);
+  if (links === 'skip') return null;
+  if (links === 'refuse')
+    throw new WaybillError('invalid', 'is a symbolic link, and the step says `links: refuse`', {
+      operation: 'listing',
+      endpoint,
+      path: entry.path,
+    });
   try {
     const found = await statIfThere(connector, entry.path, signal);
     return found?.kind === 'file' ? asFile(entry.path, found) : null;
@@ -70,6 +96,6 @@ async function resolveLink(connector: Connector, entry: Entry, signal: AbortSign
   }
 }
 
-function asFile(path: string, { size, modified }: Entry): ListedFile {
-  return { path, size, modified };
+function asFile(path: string, { size, modified, etag }: Entry): ListedFile {
+  return { path, size, modified, ...(etag !== undefined && { etag }) };
 }

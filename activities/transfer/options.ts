@@ -4,7 +4,7 @@ import type { Json } from '../../schema/plan.ts';
 
 export const conflictRules = ['fail', 'skip-identical', 'overwrite', 'version'] as const;
 export type ConflictRule = (typeof conflictRules)[number];
-export const onceRules = ['target', 'version', 'off'] as const;
+export const onceRules = ['target', 'version', 'content', 'off'] as const;
 export type OnceRule = (typeof onceRules)[number];
 export const verifyRules = ['hash', 'readback', 'size'] as const;
 export type VerifyRule = (typeof verifyRules)[number];
@@ -18,6 +18,10 @@ export type TransferOptions = {
   once: OnceRule;
   verify: VerifyRule;
   then: Disposal | null;
+  /** Looks whether what was delivered is still there. */
+  recheck: boolean;
+  /** One file that was delivered is sent once more, as an operator asked (`prisma/resend.ts`). */
+  resend?: true;
   /** The folder below which source paths are kept: the fixed part of a glob, or the folder of a single file. */
   base: string;
   /** Target file, or target folder (ends in /). */
@@ -36,6 +40,13 @@ export function choose<Choice extends string>(
       field,
     });
   return value as Choice;
+}
+
+/** A switch, off when it is absent. Throws invalid. */
+export function readSwitch(given: Record<string, Json>, field: string): boolean {
+  const value = given[field] ?? false;
+  if (typeof value !== 'boolean') throw invalid(field, `is ${JSON.stringify(value)}; it must be true or false`);
+  return value;
 }
 
 /** The `then` of a copy. Throws invalid; many files cannot all be moved to one file. */

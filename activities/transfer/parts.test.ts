@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { Capabilities, Source } from '../../connectors/contract.ts';
 import { createBatches } from './batches.ts';
 import { createBuffers, type Reservation } from './buffers.ts';
-import { deliveryKey } from './deliveryKey.ts';
+import { contentKey, deliveryKey } from './deliveryKey.ts';
 import { createGate } from './gate.ts';
 import { createGroupCommit } from './groupCommit.ts';
 import { placeBelow, relativePath } from './options.ts';
@@ -31,6 +31,7 @@ describe('delivery keys', () => {
     sourcePath: '/a',
     sourceSize: 1,
     sourceModified: '2026-01-01T00:00:00.000Z',
+    sourceEtag: null,
     targetEndpoint: 'l',
     targetPath: '/b',
   };
@@ -58,6 +59,25 @@ describe('delivery keys', () => {
   test('parts cannot run into each other', () => {
     const one = deliveryKey({ ...identity, sourceEndpoint: 'a', sourcePath: '/b","/c' }, 'target');
     expect(one).not.toBe(deliveryKey({ ...identity, sourceEndpoint: 'a","/b', sourcePath: '/c' }, 'target'));
+  });
+  test('keys without an etag are those of earlier releases; an etag counts, and stands in for a time', () => {
+    expect(deliveryKey(identity, 'target')).toBe('8843bc2b93ab612961ac9c8534ccc74eff3440f45e8296d9cfa6f95c17e50293');
+    const tagged = { ...identity, sourceEtag: 'e1' };
+    const keys = [identity, tagged, { ...tagged, sourceEtag: 'e2' }].map((each) => deliveryKey(each, 'target'));
+    expect(new Set(keys).size).toBe(3);
+    // An etag that is called like an endpoint is no endpoint.
+    const named = { ...identity, sourceEtag: identity.targetEndpoint, targetEndpoint: identity.targetPath };
+    expect(deliveryKey(named, 'version')).not.toBe(deliveryKey(identity, 'target'));
+    const timeless = { ...tagged, sourceModified: null };
+    expect(deliveryKey(timeless, 'target')).toBe(deliveryKey(timeless, 'target'));
+  });
+  test('keys of a content have its SHA-256 in place of size, time and etag', () => {
+    const key = contentKey(identity, 'ab');
+    expect(contentKey({ ...identity, sourceSize: 9, sourceModified: null, sourceEtag: 'e' }, 'ab')).toBe(key);
+    expect(contentKey(identity, 'cd')).not.toBe(key);
+    for (const change of [{ sourcePath: '/x' }, { targetPath: '/x' }, { targetEndpoint: 'x' }, { pipeline: 'x' }])
+      expect(contentKey({ ...identity, ...change }, 'ab')).not.toBe(key);
+    expect(deliveryKey(identity, 'content')).not.toBe(deliveryKey(identity, 'content'));
   });
   test('once: off and a file without a time give a key of their own to each delivery', () => {
     expect(deliveryKey(identity, 'off')).not.toBe(deliveryKey(identity, 'off'));

@@ -115,10 +115,11 @@ describe('planning', () => {
         sourcePath: '/b.csv',
         sourceSize: 1,
         sourceModified: null,
+        sourceEtag: null,
         refusal: null,
       };
       await insertDeliveries(sql, world.tenantId, transfer, [{ ...other, targetPath: row!.target }]);
-      return findSharedTarget(sql, world.tenantId, transferId);
+      return findSharedTarget(sql, world.tenantId, transferId, { caseSensitive: true });
     });
     expect(shared).toEqual({ targetPath: '/a.csv', one: '/a.csv', other: '/b.csv' });
   });

@@ -24,7 +24,7 @@ import { type ActivityContext, limits, type TransferDependencies } from './conte
 import { deliveryKey } from './deliveryKey.ts';
 import { type EventWriter, eventsOf } from './events.ts';
 import { withHeartbeat } from './heartbeat.ts';
-import { listingBase, listingTerms, listLocation } from './listing.ts';
+import { listingBase, listLocation } from './listing.ts';
 import {
   asTransferOptions,
   choose,
@@ -33,11 +33,13 @@ import {
   onceRules,
   placeBelow,
   readDisposal,
-  readGlobs,
+  readSwitch,
   type TransferOptions,
   verifyRules,
 } from './options.ts';
+import { readSelection, type Selection } from './selection.ts';
 import { stageListing } from './stageListing.ts';
+import { asSourceVersion } from './version.ts';
 
 export interface PlanInput {
   tenantId: string;
@@ -62,7 +64,7 @@ export interface PlanAnswer {
 /**
  * Lists the source and writes one planned delivery for each file, in batches, all in one transaction: a plan is whole or
  * it is not. A second call gives the plan that exists. Throws before anything is planned: invalid for bad options and for
- * two source files with one target path (both named), not-found for an absent source and, with `onEmpty: fail`, for a
+ * two source files with one target path (both named), as far as the target tells paths apart, not-found for an absent source and, with `onEmpty: fail`, for a
  * glob that matches nothing. Any other empty listing is 0 files.
  */
 export async function planTransfer(
@@ -72,7 +74,7 @@ export async function planTransfer(
 ): Promise<PlanAnswer> {
   const { store } = dependencies;
   const { tenantId, runId, step, stepKey } = input;
-  const terms = readTerms(input);
+  const terms = readTerms(input, dependencies.clock.now());
   const { run, transfer } = await store.sql(tenantId, async (sql) => ({
     run: await findLedgerRun(sql, tenantId, runId),
     transfer: await openTransfer(sql, tenantId, {
@@ -97,7 +99,13 @@ export async function planTransfer(
         throw new WaybillError('not-found', `no file matches ${terms.from.glob ?? terms.from.path}`, {
           endpoint: terms.from.endpoint,
         });
-      await store.sql(tenantId, (sql) => writePlan(sql, { tenantId, runId, run, transferId: transfer.id, setId }));
+      const { caseSensitive } = await dependencies.endpoints.use(
+        tenantId,
+        terms.to.endpoint,
+        async (connector) => connector.capabilities,
+      );
+      const work = { tenantId, runId, run, transferId: transfer.id, setId, caseSensitive };
+      await store.sql(tenantId, (sql) => writePlan(sql, work));
     },
   );
   return answer(dependencies, tenantId, transfer.id);
@@ -107,11 +115,11 @@ interface PlanTerms {
   from: Location;
   to: Location;
   options: TransferOptions;
-  exclude: string[];
+  selection: Selection;
   onEmpty: (typeof emptyRules)[number];
 }
 
-function readTerms({ with: given, endpoints }: PlanInput): PlanTerms {
+function readTerms({ with: given, endpoints }: PlanInput, now: Date): PlanTerms {
   const from = parseLocation(given.from ?? null, endpoints);
   const to = parseLocation(given.to ?? null, endpoints);
   if (to.path === null) throw new WaybillError('invalid', '`to` is a file or a folder, not a glob', { field: 'to' });
@@ -124,6 +132,7 @@ function readTerms({ with: given, endpoints }: PlanInput): PlanTerms {
     once: choose(given, 'once', onceRules),
     verify: choose(given, 'verify', verifyRules),
     then: readDisposal(given.then, from.glob !== null),
+    recheck: readSwitch(given, 'recheck'),
     base: listingBase(from),
     to: to.path,
   };
@@ -132,7 +141,7 @@ function readTerms({ with: given, endpoints }: PlanInput): PlanTerms {
     from,
     to,
     options,
-    exclude: readGlobs(given.exclude, 'exclude'),
+    selection: readSelection(given, from.endpoint, now),
     onEmpty: choose(given, 'onEmpty', emptyRules),
   };
 }
@@ -152,20 +161,20 @@ function refuseOntoItself(from: Location, to: Location, { base, then }: Transfer
 async function stageSource(
   dependencies: TransferDependencies,
   { tenantId, runId }: PlanInput,
-  { from, to, options, exclude }: PlanTerms,
+  { from, to, options, selection }: PlanTerms,
   signal: AbortSignal,
   onFiles: (count: number) => void,
 ): Promise<string> {
-  const terms = listingTerms(from, exclude);
   const outputs: string[] = [];
   if (from.glob !== null && options.then !== null && 'move' in options.then) outputs.push(options.then.move);
   if (from.glob !== null && from.endpoint === to.endpoint) outputs.push(options.to);
   const isOutput = (path: string) => outputs.some((folder) => path.startsWith(folder));
+  const inputs = { ...selection, takesPath: (path: string) => !isOutput(path) && selection.takesPath(path) };
   return dependencies.endpoints.use(tenantId, from.endpoint, (connector) =>
     stageListing(
       dependencies,
       { tenantId, runId, endpoint: from.endpoint, order: null },
-      listLocation(connector, { ...terms, isExcluded: (path) => isOutput(path) || terms.isExcluded(path) }, signal),
+      listLocation(connector, from, inputs, signal),
       onFiles,
     ),
   );
@@ -177,9 +186,12 @@ interface PlanWork {
   run: LedgerRun;
   transferId: string;
   setId: string;
+  /** Of the target. */
+  caseSensitive: boolean;
 }
 
-async function writePlan(sql: Sql, { tenantId, runId, run, transferId, setId }: PlanWork): Promise<void> {
+async function writePlan(sql: Sql, work: PlanWork): Promise<void> {
+  const { tenantId, runId, run, transferId, setId } = work;
   const transfer = await lockTransfer(sql, tenantId, transferId);
   if (!transfer.planned) {
     const batches = createBatches();
@@ -197,7 +209,7 @@ async function writePlan(sql: Sql, { tenantId, runId, run, transferId, setId }: 
         refused.map((row) => refusal(row, transfer, events)),
       );
     }
-    await refuseSharedTarget(sql, tenantId, transfer);
+    await refuseSharedTarget(sql, transfer, work);
     await completePlan(sql, tenantId, transferId, batches.count());
     const totals = await plannedTotals(sql, tenantId, transferId);
     const { step, sourceEndpoint, targetEndpoint } = transfer;
@@ -227,7 +239,7 @@ function planDelivery(
   { tenantId, run, transfer, batch }: { tenantId: string; run: LedgerRun; transfer: TransferRow; batch: number },
 ): PlannedDelivery {
   const { to, base, once } = asTransferOptions(transfer.options);
-  const source = { sourcePath: file.path, sourceSize: file.size, sourceModified: file.modified };
+  const source = { sourcePath: file.path, ...asSourceVersion(file) };
   try {
     const targetPath = placeBelow(to, file.path, base);
     const { sourceEndpoint, targetEndpoint } = transfer;
@@ -247,13 +259,19 @@ function planDelivery(
   }
 }
 
-async function refuseSharedTarget(sql: Sql, tenantId: string, { id, targetEndpoint }: TransferRow): Promise<void> {
-  const shared = await findSharedTarget(sql, tenantId, id);
+async function refuseSharedTarget(
+  sql: Sql,
+  { id, targetEndpoint }: TransferRow,
+  { tenantId, caseSensitive }: PlanWork,
+): Promise<void> {
+  const shared = await findSharedTarget(sql, tenantId, id, { caseSensitive });
   if (shared === undefined) return;
   const { one, other, targetPath } = shared;
-  throw new WaybillError('invalid', `${one} and ${other} would both become ${targetPath}`, {
+  const why = caseSensitive ? '' : ', since the target tells neither upper and lower case nor forms of Unicode apart';
+  throw new WaybillError('invalid', `${one} and ${other} would both become ${targetPath}${why}`, {
     endpoint: targetEndpoint,
     path: targetPath,
+    advice: 'Rename one of them, or give each a target of its own.',
   });
 }
 

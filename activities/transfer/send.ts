@@ -1,13 +1,16 @@
-import type { EvidenceClass, Sink } from '../../connectors/contract.ts';
+import type { EvidenceClass, Sink, Source } from '../../connectors/contract.ts';
 import { isSameVersion } from '../../connectors/temporary.ts';
 import { WaybillError } from '../../schema/errors.ts';
 import type { Reservation } from './buffers.ts';
+import { expectContent } from './contentKey.ts';
 import { limits } from './context.ts';
 import { atEndpoints, awaitTurn, type Copy, type CopyWork, stepTaken } from './copyWork.ts';
-import { hashFile } from './hashFile.ts';
 import { placeBelow } from './options.ts';
 import { chooseFlow, type Flow, pump } from './pump.ts';
+import { readBack, verifyPublished } from './readBack.ts';
 import { freePath, isKind, nextVersion, statIfThere } from './relocate.ts';
+import { beginAnew, beginOrTakeUp, letGo } from './unfinished.ts';
+import { versionOf } from './version.ts';
 
 /** What a delivery leaves in the ledger when its file is at the target. */
 export interface Receipt {
@@ -20,8 +23,8 @@ export interface Receipt {
 /**
  * Copies the file to a temporary name, verifies it, writes that down and publishes it atomically. Throws conflict when
  * the source is not the planned version, or this attempt has lost its claim; not-found; exists; integrity; whatever the
- * endpoints throw. When it throws, the temporary file is gone, and nothing is visible at the target unless the answer to
- * its last request was lost: then the row says `verified`.
+ * endpoints throw. When it throws, nothing is visible at the target unless the answer to its last request was lost: then
+ * the row says `verified`. The temporary file is then gone, or named by the row's token for another attempt to go on.
  */
 export async function send(work: CopyWork, copy: Copy): Promise<Receipt> {
   const begun: { sink: Sink | null } = { sink: null };
@@ -30,7 +33,7 @@ export async function send(work: CopyWork, copy: Copy): Promise<Receipt> {
     await writeVerified(work, copy, begun.sink!.temporaryPath, receipt);
     return await atEndpoints(work, copy, () => publish(work, copy, begun.sink!, receipt));
   } catch (error) {
-    if (begun.sink !== null) await abortSink(work, begun.sink);
+    if (begun.sink !== null) await letGo(work, copy, begun.sink, error);
     throw error;
   }
 }
@@ -48,7 +51,10 @@ async function sendToTemporary(work: CopyWork, copy: Copy, begun: { sink: Sink |
     memory.release();
   }
   await stepTaken(work, copy, 'written');
+  expectContent(work, copy, sha256);
+  await copy.fence.pass();
   const proven = await begun.sink!.seal({ sha256 }, signal);
+  await stepTaken(work, copy, 'sealed');
   return { targetPath, sha256, evidence: await verify(work, copy, begun.sink!.temporaryPath, { sha256, proven }) };
 }
 
@@ -73,33 +79,21 @@ async function transport(
   begun: { sink: Sink | null },
 ): Promise<string> {
   const { row, signal } = copy;
-  const version = { size: row.sourceSize, modified: row.sourceModified };
+  const version = versionOf(row);
   const file = await work.source.connector.open(row.sourcePath, { ifMatch: version }, signal);
   try {
-    const sink = await work.target.connector.begin(
-      targetPath,
-      {
-        size: row.sourceSize,
-        // The attempt is in the name: an earlier one that still lives writes into its own file, never into this one.
-        deliveryId: `${row.id}-${row.attempt}`,
-        replace: work.options.onConflict === 'overwrite',
-        modified: row.sourceModified,
-      },
-      signal,
-    );
-    begun.sink = sink;
-    await removeEarlier(work, copy, sink.temporaryPath);
-    const sha256 = await pump(file, {
-      size: row.sourceSize,
-      flow,
-      buffers: memory.buffers,
-      write: (bytes, at, aborted) => sink.write(bytes, at, aborted),
-      onBytes: (bytes) => {
-        copy.moved(bytes);
-        work.done.bytes += bytes;
-      },
-      signal,
-    });
+    const opened = (sink: Sink) => {
+      begun.sink = sink;
+    };
+    const sink = await beginOrTakeUp(work, copy, { path: targetPath, flow }, opened);
+    let sha256: string;
+    try {
+      sha256 = await carry(work, copy, file, sink, flow, memory);
+    } catch (error) {
+      if (!(error instanceof WaybillError) || error.context.keptDiffers !== true) throw error;
+      const anew = await beginAnew(work, copy, { path: targetPath, flow, why: error.message }, sink, opened);
+      sha256 = await carry(work, copy, file, anew, flow, memory);
+    }
     const after = await work.source.connector.stat(row.sourcePath, signal);
     if (!isSameVersion(after, version))
       throw new WaybillError('conflict', 'the source changed while it was read', {
@@ -113,12 +107,44 @@ async function transport(
   }
 }
 
-/** Removes what killed attempts at this delivery left beside the target. */
-async function removeEarlier(work: CopyWork, { row, signal }: Copy, temporaryPath: string | null): Promise<void> {
-  const ending = `-${row.attempt}.part`;
-  if (!temporaryPath?.endsWith(ending)) return;
-  for (let attempt = Math.max(1, row.attempt - limits.earlierAttempts); attempt < row.attempt; attempt++)
-    await work.target.connector.remove(`${temporaryPath.slice(0, -ending.length)}-${attempt}.part`, signal);
+/** Brings the bytes that the target lacks, in blocks of which it has all or nothing. Gives the SHA-256 of the whole. */
+async function carry(
+  work: CopyWork,
+  copy: Copy,
+  file: Source,
+  sink: Sink,
+  flow: Flow,
+  memory: Reservation,
+): Promise<string> {
+  const { row, signal, fence } = copy;
+  const { size, blockBytes } = { size: row.sourceSize, ...flow };
+  const from = sink.received >= size ? size : sink.received - (sink.received % blockBytes);
+  copy.bytesDone = from;
+  const keeps = row.sinkToken !== null;
+  let first = true;
+  return pump(file, {
+    size,
+    flow,
+    buffers: memory.buffers,
+    from,
+    holds: sink.holds && ((bytes, at, aborted) => sink.holds!(bytes, at, aborted)),
+    async write(bytes, at, aborted) {
+      const confirming = fence.pass();
+      if (confirming !== undefined) await confirming;
+      await sink.write(bytes, at, aborted);
+      if (!first) return;
+      first = false;
+      await stepTaken(work, copy, 'first-write');
+    },
+    onBytes(bytes, sent) {
+      copy.moved(sent ? bytes : 0);
+      if (!sent) return;
+      work.done.bytes += bytes;
+      if (keeps) work.done.kept += Math.min(bytes, Math.max(0, copy.bytesDone - row.bytesDone));
+    },
+    signal,
+    ...(keeps && { drainMs: limits.drainMs }),
+  });
 }
 
 /** Checks what is at the target and says how strong the proof is. Throws integrity. */
@@ -130,25 +156,8 @@ async function verify(
 ): Promise<EvidenceClass> {
   if (work.options.verify === 'size') return 'size';
   if (work.options.verify === 'hash') return proven;
-  if (temporaryPath === null)
-    throw new WaybillError('unsupported', 'cannot be read back before it is published', { operation: 'verifying' });
-  const { connector, name } = work.target;
-  const there = await connector.stat(temporaryPath, copy.signal);
-  const found = await hashFile(connector, temporaryPath, there, {
-    buffers: work.dependencies.buffers,
-    signal: copy.signal,
-    onBytes: () => copy.moved(),
-  });
-  if (found === sha256) return 'readback';
-  throw new WaybillError(
-    'integrity',
-    `the target gives back other bytes than were sent: SHA-256 ${found}, sent ${sha256}`,
-    {
-      operation: 'verifying',
-      endpoint: name,
-      path: copy.row.targetPath,
-    },
-  );
+  // What has no name yet is read back when it has one.
+  return temporaryPath === null ? proven : readBack(work, copy, temporaryPath, sha256);
 }
 
 /** After this a crash can be told from a copy that never was. It also renews the claim, or finds that it is lost. */
@@ -177,10 +186,11 @@ async function publish(work: CopyWork, copy: Copy, sink: Sink, receipt: Receipt)
   const { connector } = work.target;
   const { signal } = copy;
   signal.throwIfAborted();
+  await copy.fence.pass();
   try {
     await sink.commit(withGrace(signal));
     await stepTaken(work, copy, 'committed');
-    return receipt;
+    return await verifyPublished(work, copy, sink, receipt);
   } catch (error) {
     if (!isKind(error, 'exists')) throw error;
     if (work.options.onConflict === 'fail') throw targetExists(work, receipt.targetPath);
@@ -212,24 +222,6 @@ function withGrace(signal: AbortSignal): AbortSignal {
     signal: late.signal,
   });
   return late.signal;
-}
-
-/** A dead connection must not hold up the end of the attempt: what stays is removed by the next one, or swept. */
-async function abortSink(work: CopyWork, sink: Sink): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const patience = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, limits.abortWaitMs);
-  });
-  try {
-    await Promise.race([sink.abort(), patience]);
-  } catch (error) {
-    work.dependencies.log.warn(
-      { endpoint: work.target.name, path: sink.temporaryPath, error: String(error) },
-      'a temporary file could not be removed',
-    );
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 function targetExists(work: CopyWork, path: string): WaybillError {

@@ -77,14 +77,21 @@ async function endedRun(
 }
 
 function again(retried: RunWithVersion, only: Pick<NewRun, 'retryDeliveries' | 'event'>): NewRun {
-  if (retried.version === null) throw nothingToRetry('the run has no version');
+  return runOnceMore(retried, { trigger: 'retry', ...only });
+}
+
+/** A run of the same version with the same inputs. Throws conflict for one that had no version. */
+export function runOnceMore(
+  former: RunWithVersion,
+  more: Pick<NewRun, 'trigger' | 'retryDeliveries' | 'event'>,
+): NewRun {
+  if (former.version === null) throw nothingToRetry('the run has no version');
   return {
-    pipelineName: retried.pipelineName,
-    version: { ...retried.version, plan: retried.version.plan as unknown as Plan },
-    trigger: 'retry',
-    inputs: readInputs(retried.inputs),
-    retryOf: retried.id,
-    ...only,
+    pipelineName: former.pipelineName,
+    version: { ...former.version, plan: former.version.plan as unknown as Plan },
+    inputs: readInputs(former.inputs),
+    retryOf: former.id,
+    ...more,
   };
 }
 

@@ -34,7 +34,7 @@ export interface NewRun {
   pipelineName: string;
   /** Or why there is none: the run is then recorded as refused. */
   version: StartedVersion | Refusal;
-  trigger: 'manual' | 'retry';
+  trigger: 'manual' | 'retry' | 'resend';
   inputs: GivenInputs;
   retryOf?: string;
   retryDeliveries?: string[];

@@ -29,7 +29,7 @@ RunType.implement({
     id: t.id({ resolve: (run) => publicId('run', run.id) }),
     pipeline: t.exposeString('pipelineName'),
     status: t.field({ type: RunStatusEnum, resolve: (run) => run.status as RunStatus }),
-    trigger: t.exposeString('trigger', { description: 'manual or retry' }),
+    trigger: t.exposeString('trigger', { description: 'manual, retry or resend' }),
     retryOf: t.field({
       type: RunType,
       nullable: true,
@@ -68,7 +68,7 @@ RunType.implement({
     cancelRequestedAt: t.expose('cancelRequestedAt', { type: 'DateTime', nullable: true }),
     waitingFor: t.exposeString('waitingFor', {
       nullable: true,
-      description: 'What a run that has not begun waits for, in words.',
+      description: 'What the run waits for, in words: a place under its key, an endpoint that is held.',
     }),
     concurrencyKey: t.exposeString('concurrencyKey', {
       nullable: true,

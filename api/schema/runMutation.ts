@@ -1,6 +1,7 @@
 import type { Run } from '../../prisma/generated/client.ts';
 import { type CancelledRun, cancelRun } from '../operations/cancelRun.ts';
 import { type DecidedRun, pauseRun, resumeRun } from '../operations/pauseRun.ts';
+import { resendDelivery } from '../operations/resendDelivery.ts';
 import { retryDelivery, retryRun } from '../operations/retryRun.ts';
 import { refuseStart, startRun } from '../operations/startRun.ts';
 import { builder } from './builder.ts';
@@ -68,6 +69,13 @@ const RetryDeliveryInput = builder.inputType('RetryDeliveryInput', {
     idempotencyKey: t.string({ required: true, description: keyDescription }),
   }),
 });
+const ResendDeliveryInput = builder.inputType('ResendDeliveryInput', {
+  fields: (t) => ({
+    id: t.id({ required: true }),
+    reason: t.string({ required: true, description: 'kept in the event delivery.resent' }),
+    idempotencyKey: t.string({ required: true, description: keyDescription }),
+  }),
+});
 const CancelRunInput = builder.inputType('CancelRunInput', {
   fields: (t) => ({
     id: t.id({ required: true }),
@@ -129,5 +137,13 @@ builder.mutationFields((t) => ({
     unauthorizedResolver: forbidden,
     args: { input: t.arg({ type: RetryDeliveryInput, required: true }) },
     resolve: (_, { input }, { operation }) => asResult(() => retryDelivery(operation, input)),
+  }),
+  resendDelivery: t.field({
+    type: StartRunResult,
+    description: 'A new run that sends the file version of one delivery once more, although it was delivered.',
+    authScopes: { may: 'delivery:resend' },
+    unauthorizedResolver: forbidden,
+    args: { input: t.arg({ type: ResendDeliveryInput, required: true }) },
+    resolve: (_, { input }, { operation }) => asResult(() => resendDelivery(operation, input)),
   }),
 }));

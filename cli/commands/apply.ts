@@ -25,7 +25,7 @@ export function addApplyCommand(program: Command, context: CommandContext): void
     .action(async (paths: string[], options: ApplyOptions) => {
       const output = outputOf(context, options);
       const { formatText, publish, readDraft } = await import('../configuration/publish.ts');
-      const draft = await readDraft(paths);
+      const draft = await readDraft(paths, context.command.pluginsFile);
       const { checked, files } = draft;
       for (const { file, reason } of checked.ignored) output.note(`ignored ${file}: ${reason}`);
       if (!checked.ok) {

@@ -4,13 +4,21 @@ import { stringify } from 'yaml';
 import type { HostKey } from '../../connectors/sftp/hostKeys.ts';
 import { WaybillError } from '../../schema/errors.ts';
 import { resourceNamePattern } from '../../schema/names.ts';
-import type { Json } from '../../schema/plan.ts';
 import { confirm } from '../ask.ts';
 import { errorFields, payloadOf, type TypedError } from '../client.ts';
 import { type CommandContext, type CommonOptions, clientOf, outputOf } from '../context.ts';
 import { exitCodes } from '../exit.ts';
 import { type Output, printable, printList } from '../output.ts';
 import { addPageOptions, type PageOptions, readPage } from '../page.ts';
+import { addEndpointControlCommands } from './endpointControl.ts';
+import {
+  type CheckView,
+  checkFields,
+  type EndpointView,
+  endpointFields,
+  showCheck,
+  standingOf,
+} from './endpointView.ts';
 
 const defaultSftpPort = 22;
 
@@ -22,29 +30,7 @@ interface AddOptions {
   json?: boolean;
 }
 
-interface EndpointView {
-  id: string;
-  name: string;
-  connector: string;
-  config: Json;
-  version: number;
-  updatedAt: string;
-  check: CheckView | null;
-}
-
-interface CheckView {
-  ok: boolean;
-  checkedAt: string;
-  server: string | null;
-  roundTripMs: number | null;
-  identity: string | null;
-  errorKind: string | null;
-  errorMessage: string | null;
-}
-
-const checkFields = 'ok checkedAt server roundTripMs identity errorKind errorMessage';
-
-/** `waybill endpoints add | list | check | remove`. */
+/** `waybill endpoints add | list | check | remove`, and what `endpointControl.ts` adds. */
 export function addEndpointCommands(program: Command, context: CommandContext): void {
   const endpoints = program.command('endpoints').description('the places that files come from and go to');
 
@@ -64,24 +50,32 @@ export function addEndpointCommands(program: Command, context: CommandContext): 
     .action(async (options: CommonOptions & PageOptions) => {
       const page = await readPage<EndpointView>(clientOf(context, options), options, {
         query: `query Endpoints($first: Int, $after: String) { page: endpoints(first: $first, after: $after) {
-          edges { node { id name connector config version updatedAt check { ${checkFields} } } } pageInfo { hasNextPage endCursor } } }`,
+          edges { node { ${endpointFields} } } pageInfo { hasNextPage endCursor } } }`,
       });
-      printList(outputOf(context, options), page, ['NAME', 'CONNECTOR', 'VERSION', 'LAST CHECK'], (endpoint) => [
-        endpoint.name,
-        endpoint.connector,
-        String(endpoint.version),
-        endpoint.check === null ? 'never' : endpoint.check.ok ? 'ok' : printable(endpoint.check.errorKind),
-      ]);
+      printList(
+        outputOf(context, options),
+        page,
+        ['NAME', 'CONNECTOR', 'VERSION', 'STATE', 'HELD', 'LAST CHECK'],
+        (endpoint) => [
+          endpoint.name,
+          endpoint.connector,
+          String(endpoint.version),
+          standingOf(endpoint).state,
+          String(endpoint.heldDeliveries),
+          endpoint.check === null ? 'never' : endpoint.check.ok ? 'ok' : printable(endpoint.check.errorKind),
+        ],
+      );
     });
 
   common(endpoints.command('check'))
-    .description('reach it and sign in, from the server')
+    .description('reach it, sign in and try its rights, from the server')
     .argument('<name>')
-    .action(async (name: string, options: CommonOptions) => {
+    .option('--path <folder>', 'where rights are tried (default: /)')
+    .action(async (name: string, options: CommonOptions & { path?: string }) => {
       const output = outputOf(context, options);
       const { checkEndpoint } = await clientOf(context, options).request<{ checkEndpoint: CheckAnswer }>(
         `mutation Check($input: CheckEndpointInput!) { checkEndpoint(input: $input) { ${errorFields} ... on CheckEndpointPayload { check { ${checkFields} } } } }`,
-        { input: { name } },
+        { input: { name, ...(options.path !== undefined && { path: options.path }) } },
       );
       const { check } = payloadOf(checkEndpoint);
       if (output.json) output.object({ endpoint: name, check });
@@ -104,6 +98,8 @@ export function addEndpointCommands(program: Command, context: CommandContext): 
       if (output.json) output.object({ removed: name });
       else output.line(`${name} is removed`);
     });
+
+  addEndpointControlCommands(endpoints, context);
 }
 
 type CheckAnswer = ({ __typename: string } & { check: CheckView }) | TypedError;
@@ -184,18 +180,6 @@ function parseSftpUrl(text: string): { host: string; port: number; username: str
     username: decodeURIComponent(url.username),
     root: decodeURIComponent(url.pathname) || '/',
   };
-}
-
-function showCheck(output: Output, name: string, check: CheckView): void {
-  const { green, red } = output.colors;
-  if (!check.ok) {
-    output.line(`${red('failed')}  ${name}  ${check.errorKind}: ${printable(check.errorMessage)}`);
-    return;
-  }
-  const roundTrip = check.roundTripMs === null ? '' : `, ${check.roundTripMs.toFixed(1)} ms`;
-  output.line(
-    `${green('ok')}  ${name}  ${printable(check.server)}${roundTrip}${check.identity === null ? '' : `, ${printable(check.identity)}`}`,
-  );
 }
 
 function common(command: Command): Command {

@@ -14,9 +14,11 @@ export function addExplainCommand(program: Command, context: CommandContext): vo
     .action(async (word: string, options: CommonOptions) => {
       const output = outputOf(context, options);
       const { findTopics, suggestTopics } = await import('../configuration/topics.ts');
-      const topics = findTopics(word);
+      const { openRegistry } = await import('../plugins/load.ts');
+      const { definitions } = await openRegistry(context.command.pluginsFile);
+      const topics = findTopics(word, definitions);
       if (topics.length === 0) {
-        const near = suggestTopics(word);
+        const near = suggestTopics(word, definitions);
         const hint =
           near.length > 0
             ? `; did you mean ${near.join(' or ')}?`

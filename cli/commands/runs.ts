@@ -124,7 +124,13 @@ export function addRunCommands(program: Command, context: CommandContext): void 
     });
 }
 
-async function finish(context: CommandContext, options: CommonOptions, run: RunView, wait: boolean): Promise<void> {
+/** Shows a run that was started, when it has ended if that is waited for, and says by the exit code how it went. */
+export async function finish(
+  context: CommandContext,
+  options: CommonOptions,
+  run: RunView,
+  wait: boolean,
+): Promise<void> {
   const output = outputOf(context, options);
   const ended = wait ? await watchRun(clientOf(context, options), run, output) : run;
   show(output, ended);

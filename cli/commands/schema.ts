@@ -9,7 +9,8 @@ export function addSchemaCommand(program: Command, context: CommandContext): voi
     .option('--json', 'the schema is JSON anyway')
     .action(async () => {
       const { printSchemaFile } = await import('../../language/schemaFile.ts');
-      const { createRegistry } = await import('../../connectors/registry.ts');
-      context.streams.stdout.write(printSchemaFile(createRegistry().definitions));
+      const { openRegistry } = await import('../plugins/load.ts');
+      const { definitions } = await openRegistry(context.command.pluginsFile);
+      context.streams.stdout.write(printSchemaFile(definitions));
     });
 }

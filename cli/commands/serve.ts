@@ -29,6 +29,7 @@ export function addServiceCommands(program: Command, context: CommandContext): v
     .description('run pipelines (configured by environment)')
     .addHelpText('after', settingsHelp)
     .action(async () => {
+      widenThreadPool(context.environment);
       const settings = readServiceSettings(context.environment);
       const log = createLog('worker', settings.logLevel);
       const start = async (signal: AbortSignal) => {
@@ -61,4 +62,12 @@ export function addServiceCommands(program: Command, context: CommandContext): v
       if (output.json) output.object({ ok: true, applied });
       else output.line(applied.length === 0 ? 'the database is up to date' : `applied: ${applied.join(', ')}`);
     });
+}
+
+/** Files that sync to disk at the same time each hold a thread of libuv's, and with its four all others would wait. */
+const fileThreads = 16;
+
+/** libuv looks at the variable when it needs its first thread: nothing has read a file without waiting for it so far. */
+function widenThreadPool(environment: Record<string, string | undefined>): void {
+  environment.UV_THREADPOOL_SIZE ??= `${fileThreads}`;
 }

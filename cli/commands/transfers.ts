@@ -4,6 +4,8 @@ import { formatBytes, parseDurationMs } from '../../schema/quantities.ts';
 import { type CommandContext, type CommonOptions, clientOf, outputOf } from '../context.ts';
 import { printable, printList } from '../output.ts';
 import { addPageOptions, type PageOptions, readPage, searchPage } from '../page.ts';
+import { resendDelivery } from '../runs/run.ts';
+import { finish } from './runs.ts';
 
 /** A delivery as the command line shows it. */
 export interface DeliveryView {
@@ -42,7 +44,7 @@ interface TransferView {
   run: { id: string };
 }
 
-/** `waybill transfers`, `deliveries`, `find`. */
+/** `waybill transfers`, `deliveries list | resend`, `find`. */
 export function addTransferCommands(program: Command, context: CommandContext): void {
   addPageOptions(common(program.command('transfers')))
     .description('list transfers, the newest first')
@@ -66,7 +68,8 @@ export function addTransferCommands(program: Command, context: CommandContext): 
       );
     });
 
-  addPageOptions(program.command('deliveries').option('--json', 'one JSON object on stdout'))
+  const deliveries = program.command('deliveries').description('deliveries; without more, the list');
+  addPageOptions(deliveries.command('list', { isDefault: true }).option('--json', 'one JSON object on stdout'))
     .description('list deliveries, the newest first')
     .option('--run <run>')
     .option(
@@ -81,6 +84,16 @@ export function addTransferCommands(program: Command, context: CommandContext): 
       const folder = options.state.find((text) => !isDeliveryState(text));
       const { json = false, first, after, run } = options;
       await list(context, { json, first, ...(after && { after }), ...(folder && { state: folder }) }, { run, state });
+    });
+
+  common(deliveries.command('resend'))
+    .description('send a file that was delivered once more: the same version, to the same place')
+    .argument('<delivery>')
+    .requiredOption('--reason <text>', 'kept in the audit log')
+    .option('--wait', 'wait until it has ended')
+    .action(async (id: string, options: CommonOptions & { reason: string; wait?: boolean }) => {
+      const run = await resendDelivery(clientOf(context, options), id, options.reason);
+      await finish(context, options, run, options.wait === true);
     });
 
   addPageOptions(common(program.command('find')))

@@ -19,7 +19,7 @@ export function addValidateCommand(program: Command, context: CommandContext): v
       const format = options.json === true ? 'json' : options.format;
       const output = outputOf(context, { json: format === 'json' });
       const { readDraft } = await import('../configuration/publish.ts');
-      const draft = await readDraft(paths);
+      const draft = await readDraft(paths, context.command.pluginsFile);
       for (const { file, reason } of draft.checked.ignored) output.note(`ignored ${file}: ${reason}`);
       await show(output, format, draft);
       context.setExitCode(draft.checked.ok ? exitCodes.done : exitCodes.usage);

@@ -1,8 +1,8 @@
-import { createRegistry } from '../../connectors/registry.ts';
 import type { CheckResult, SourceFile } from '../../language/check.ts';
 import { check } from '../../language/check.ts';
 import type { Diagnostic } from '../../schema/diagnostics.ts';
 import { type ApiClient, errorFields, payloadOf, type TypedError } from '../client.ts';
+import { openRegistry } from '../plugins/load.ts';
 import type { Environment } from '../settings.ts';
 import { collectFiles } from './collect.ts';
 import { readDocumentSecrets } from './secrets.ts';
@@ -22,9 +22,10 @@ export interface Draft {
 }
 
 /** Reads and checks the files of these paths, without a server. Throws invalid when one cannot be read. */
-export async function readDraft(paths: readonly string[]): Promise<Draft> {
+export async function readDraft(paths: readonly string[], pluginsFile: string | null = null): Promise<Draft> {
+  const { definitions: connectors } = await openRegistry(pluginsFile);
   const files = await collectFiles(paths);
-  const checked = check(files, { connectors: createRegistry().definitions });
+  const checked = check(files, { connectors });
   return { checked, files };
 }
 

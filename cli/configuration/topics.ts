@@ -1,5 +1,6 @@
 import { type ApiErrorCode, apiErrorCodes, docsUrl } from '../../api/errorCatalogue.ts';
-import { createRegistry } from '../../connectors/registry.ts';
+import type { ConnectorDefinition } from '../../connectors/contract.ts';
+import { builtInConnectors } from '../../connectors/registry.ts';
 import { type DiagnosticCode, diagnosticCodes, docsUrlOf } from '../../language/codes.ts';
 import { type FunctionEntry, functionReference } from '../../language/functionReference.ts';
 import { nearest } from '../../language/nearest.ts';
@@ -21,9 +22,9 @@ export interface Topic {
 }
 
 /** Everything of that name; the case of letters and `-` for `_` do not matter, an action may leave out its version, a key its owner. */
-export function findTopics(word: string): Topic[] {
+export function findTopics(word: string, connectors = builtInConnectors): Topic[] {
   const wanted = plain(word);
-  const topics = allTopics();
+  const topics = allTopics(connectors);
   const exact = topics.filter(({ names }) => names.some((name) => plain(name) === wanted));
   const found =
     exact.length > 0 ? exact : topics.filter(({ names }) => names.some((name) => plain(name).endsWith(`.${wanted}`)));
@@ -31,8 +32,8 @@ export function findTopics(word: string): Topic[] {
 }
 
 /** Names that were probably meant. */
-export function suggestTopics(word: string): string[] {
-  const names = allTopics().flatMap((entry) => entry.names);
+export function suggestTopics(word: string, connectors = builtInConnectors): string[] {
+  const names = allTopics(connectors).flatMap((entry) => entry.names);
   const bySpelling = nearest(plain(word), names.map(plain));
   return [...new Set(names.filter((name) => plain(name) === bySpelling))].slice(0, 3);
 }
@@ -46,7 +47,7 @@ interface Entry {
   topic: Topic;
 }
 
-function allTopics(): Entry[] {
+function allTopics(connectors: readonly ConnectorDefinition[]): Entry[] {
   return [
     ...(Object.keys(diagnosticCodes) as DiagnosticCode[]).map(mistakeTopic),
     ...(Object.keys(errorKinds) as ErrorKind[]).map(failureTopic),
@@ -55,7 +56,7 @@ function allTopics(): Entry[] {
     ...keyReference().map(keyTopic),
     ...inputFields().map(fieldTopic),
     ...functionReference.map(functionTopic),
-    ...createRegistry().definitions.map(connectorTopic),
+    ...connectors.map(connectorTopic),
   ];
 }
 
@@ -150,7 +151,7 @@ function functionTopic({ name, signatures, summary, example, gives }: FunctionEn
   return entry([name, `${name}()`], { kind: 'function', name: `${name}()`, summary, facts, example: shown, docs });
 }
 
-function connectorTopic(connector: ReturnType<typeof createRegistry>['definitions'][number]): Entry {
+function connectorTopic(connector: ConnectorDefinition): Entry {
   const { kind, summary, config, secrets } = connector;
   const secretFields = Object.entries(secrets).map(([name, { description }]) => ({
     ...{ name, type: 'secret', required: false, default: null, description },

@@ -25,8 +25,8 @@ const maxReadBytes = 256 * 1024;
  * other: a close or a rename comes after the writes that were sent before it. As the protocol has it, a rename never
  * replaces. Links, owners and modes are not served.
  */
-export function serveSftp(sftp: SFTPWrapper, root: string): void {
-  const channel = new SftpChannel(sftp);
+export function serveSftp(sftp: SFTPWrapper, root: string, onFiles: FilesListener = () => {}): void {
+  const channel = new SftpChannel(sftp, onFiles);
   serveHandles(channel, root);
   serveReadsAndWrites(channel);
   serveFolders(channel, root);
@@ -34,14 +34,19 @@ export function serveSftp(sftp: SFTPWrapper, root: string): void {
   sftp.on('close', () => channel.closeAll());
 }
 
+/** Hears of each file that a client opens, and of each that it closes. */
+export type FilesListener = (change: 1 | -1) => void;
+
 class SftpChannel {
   readonly sftp: SFTPWrapper;
+  readonly #onFiles: FilesListener;
   readonly #handles = new Map<number, OpenHandle>();
   #lastHandle = 0;
   #queue: Promise<void> = Promise.resolve();
 
-  constructor(sftp: SFTPWrapper) {
+  constructor(sftp: SFTPWrapper, onFiles: FilesListener) {
     this.sftp = sftp;
+    this.#onFiles = onFiles;
   }
 
   /** Runs `work` when all earlier requests are answered; what it throws becomes the answer. */
@@ -56,6 +61,7 @@ class SftpChannel {
   add(request: number, handle: OpenHandle): void {
     if (this.#handles.size >= maxHandles) throw failure('EMFILE');
     this.#handles.set(++this.#lastHandle, handle);
+    if (handle.file) this.#onFiles(1);
     const bytes = Buffer.alloc(4);
     bytes.writeUInt32BE(this.#lastHandle);
     this.sftp.handle(request, bytes);
@@ -76,13 +82,17 @@ class SftpChannel {
   async close(bytes: Buffer): Promise<void> {
     const { file } = this.find(bytes);
     this.#handles.delete(bytes.readUInt32BE());
+    if (file) this.#onFiles(-1);
     await file?.close();
   }
 
   /** After the last request, when the client has gone without closing what it opened. */
   closeAll(): void {
     this.#queue = this.#queue.then(async () => {
-      for (const { file } of this.#handles.values()) await file?.close();
+      for (const { file } of this.#handles.values()) {
+        if (file) this.#onFiles(-1);
+        await file?.close();
+      }
       this.#handles.clear();
     });
   }

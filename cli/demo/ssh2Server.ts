@@ -3,12 +3,12 @@ import { realpath } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import ssh2, { type AuthContext, type Connection, type ParsedKey } from 'ssh2';
 import type { Partner } from './partner.ts';
-import { serveSftp } from './sftpServer.ts';
+import { type FilesListener, serveSftp } from './sftpServer.ts';
 
 const username = 'partner';
 
 /** A small SFTP server in this process, for machines without OpenSSH. It serves `folder` as `/`, and nothing outside. */
-export async function startSsh2Server(folder: string): Promise<Partner> {
+export async function startSsh2Server(folder: string, onFiles?: FilesListener): Promise<Partner> {
   const root = await realpath(folder);
   const hostKey = ssh2.utils.generateKeyPairSync('ed25519', { comment: 'waybill host key' });
   const userKey = ssh2.utils.generateKeyPairSync('ed25519', { comment: 'waybill user key' });
@@ -20,7 +20,7 @@ export async function startSsh2Server(folder: string): Promise<Partner> {
     // A client that goes away without a word is no error of the server.
     connection.on('error', () => {});
     connection.on('authentication', (attempt) => authenticate(attempt, allowed));
-    connection.on('session', (accept) => accept().on('sftp', (acceptSftp) => serveSftp(acceptSftp(), root)));
+    connection.on('session', (accept) => accept().on('sftp', (acceptSftp) => serveSftp(acceptSftp(), root, onFiles)));
   });
   // A listener of our own, since with Nagle's algorithm on, which ssh2 leaves on, every small answer waits 40 ms.
   const listener = createServer({ noDelay: true }, (socket) => ssh.injectSocket(socket));

@@ -118,6 +118,15 @@ export async function retryRun(client: ApiClient, id: string, failedOnly: boolea
   return payloadOf(answer).run;
 }
 
+/** A run that sends one delivered file once more. Throws what the server refuses. */
+export async function resendDelivery(client: ApiClient, id: string, reason: string): Promise<RunView> {
+  const { resendDelivery: answer } = await client.request<{ resendDelivery: RunAnswer }>(
+    `mutation Resend($input: ResendDeliveryInput!) { resendDelivery(input: $input) { ${errorFields} ... on StartRunPayload { run { ${runFields} } } } }`,
+    { input: { id, reason, idempotencyKey: randomUUID() } },
+  );
+  return payloadOf(answer).run;
+}
+
 export function hasEnded(status: RunStatus): boolean {
   return status !== 'starting' && status !== 'running';
 }

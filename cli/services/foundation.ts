@@ -1,11 +1,12 @@
 import { Client, Connection } from '@temporalio/client';
 import type { ConnectorContext, Log } from '../../connectors/contract.ts';
-import { type ConnectorRegistry, createRegistry } from '../../connectors/registry.ts';
+import type { ConnectorRegistry } from '../../connectors/registry.ts';
 import { createSecretBox, type SecretBox } from '../../identity/secrets.ts';
 import { createDialler } from '../../network/dialler.ts';
 import type { Store } from '../../prisma/contract.ts';
 import { openStore } from '../../prisma/store.ts';
 import { WaybillError } from '../../schema/errors.ts';
+import { openRegistry } from '../plugins/load.ts';
 import type { ServiceSettings } from '../settings.ts';
 import { untilUp } from './retry.ts';
 
@@ -20,8 +21,10 @@ export interface Foundation {
   close(): Promise<void>;
 }
 
-/** Opens it, waiting for PostgreSQL. Throws when the database's wall between tenants has a hole. */
+/** Opens it, waiting for PostgreSQL. Throws when a plugin is not the one that was pinned, and when the database's wall between tenants has a hole. */
 export async function openFoundation(settings: ServiceSettings, log: Log, signal: AbortSignal): Promise<Foundation> {
+  // First of all: with a plugin that is not the one pinned, nothing is reached.
+  const registry = await openRegistry(settings.pluginsFile);
   const store = openStore({ applicationUrl: settings.applicationUrl, systemUrl: settings.systemUrl ?? undefined, log });
   const dialler = createDialler(settings.egress);
   const close = async (): Promise<void> => {
@@ -37,8 +40,8 @@ export async function openFoundation(settings: ServiceSettings, log: Log, signal
   return {
     store,
     secretBox: createSecretBox(settings.masterKey),
-    registry: createRegistry(),
-    connectorContext: { dialler, localRoots: settings.localRoots, log },
+    registry,
+    connectorContext: { dialler, localRoots: settings.localRoots, awsCredentials: settings.awsCredentials, log },
     close,
   };
 }

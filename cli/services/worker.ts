@@ -10,7 +10,7 @@ import type { SecretBox } from '../../identity/secrets.ts';
 import type { Store } from '../../prisma/contract.ts';
 import { taskQueues } from '../../schema/workflow.ts';
 import { logTemporalTo } from './temporalLog.ts';
-import { bundleRuns, bundleSystem } from './workflowBundles.ts';
+import { bundleApart } from './workflowBundles.ts';
 
 /** Transfer activities of one worker process at a time; each holds at most a ring of buffers per file in flight. */
 const transfersAtOnce = 16;
@@ -46,7 +46,7 @@ export interface RunningWorker {
 export async function startWorker(dependencies: WorkerDependencies): Promise<RunningWorker> {
   const { temporalAddress, namespace, store, serveSystem, log } = dependencies;
   logTemporalTo(log);
-  const [runBundle, systemBundle] = await Promise.all([bundleRuns(), bundleSystem()]);
+  const bundles = await bundleApart();
   const connection = await NativeConnection.connect({ address: temporalAddress });
   const clientConnection = await Connection.connect({ address: temporalAddress });
   const temporal = new Client({ connection: clientConnection, namespace });
@@ -69,7 +69,7 @@ export async function startWorker(dependencies: WorkerDependencies): Promise<Run
     Worker.create({
       ...common,
       taskQueue: taskQueues.runs,
-      workflowBundle: runBundle,
+      workflowBundle: bundles.runs,
       activities: createRunActivities(transferDependencies),
       maxConcurrentActivityTaskExecutions: runTasksAtOnce,
     }),
@@ -84,7 +84,7 @@ export async function startWorker(dependencies: WorkerDependencies): Promise<Run
           Worker.create({
             ...common,
             taskQueue: taskQueues.system,
-            workflowBundle: systemBundle,
+            workflowBundle: bundles.system,
             activities: createSystemActivities({
               ...dependencies,
               dialler: dependencies.connectorContext.dialler,

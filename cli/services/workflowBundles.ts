@@ -1,5 +1,26 @@
+import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { type BundleOptions, bundleWorkflowCode, type WorkflowBundle } from '@temporalio/worker';
+import { WaybillError } from '../../schema/errors.ts';
+
+const run = promisify(execFile);
+const bundlesBytesAtMost = 64 * 1024 * 1024;
+
+/**
+ * Both bundles, made by a process that then ends: bundling takes some 300 MiB, which the worker would keep for all its life.
+ * Throws internal with what that process said.
+ */
+export async function bundleApart(): Promise<{ runs: WorkflowBundle; system: WorkflowBundle }> {
+  try {
+    const words = [moduleFile('cli/services/bundleProcess')];
+    const { stdout } = await run(process.execPath, words, { maxBuffer: bundlesBytesAtMost });
+    return JSON.parse(stdout) as { runs: WorkflowBundle; system: WorkflowBundle };
+  } catch (cause) {
+    const said = String((cause as { stderr?: string }).stderr ?? cause).trim();
+    throw new WaybillError('internal', `the workflows could not be bundled: ${said}`, { cause });
+  }
+}
 
 /** The bundle of the interpreter. `changes`: for tests that put another module in the place of one. */
 export async function bundleRuns(changes: Pick<BundleOptions, 'webpackConfigHook'> = {}): Promise<WorkflowBundle> {

@@ -1,16 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { expect } from 'vitest';
-import type { Entry } from '../contract.ts';
-import { atATime, type ConnectorPromise, digest, listAll, never, put, rejects } from './steps.ts';
-
-const manyEntries = 1500;
+import { type ConnectorPromise, digest, into, never, pieceBytes, put, read, rejects } from './steps.ts';
 
 /** What is read is what is there. */
 export const readingPromises: ConnectorPromise[] = [];
-
-function promise(sentence: string, prove: ConnectorPromise['prove']): void {
-  readingPromises.push({ sentence, prove });
-}
+const promise = into(readingPromises);
 
 promise('reads give any range, fewer bytes only at the end, and none past it', async (connector) => {
   const content = randomBytes(2 * connector.capabilities.blockBytes + 100);
@@ -38,6 +32,14 @@ promise('reads give any range, fewer bytes only at the end, and none past it', a
   await source.close();
 });
 
+promise('a file of no bytes gives none', async (connector) => {
+  await put(connector, '/ranges/empty.bin', Buffer.alloc(0));
+  const source = await connector.open('/ranges/empty.bin', {}, never());
+  expect(source.size).toBe(0);
+  expect(await source.read(Buffer.alloc(10), 0, never())).toBe(0);
+  await source.close();
+});
+
 promise('as many reads as declared may be in flight', async (connector) => {
   const content = randomBytes(3 * 1024 * 1024);
   await put(connector, '/flight/file.bin', content);
@@ -56,9 +58,13 @@ promise('as many reads as declared may be in flight', async (connector) => {
   await source.close();
 });
 
-promise('opening what is absent is not-found, and a folder is invalid', async (connector) => {
+promise('opening what is absent is not-found', async (connector) => {
   await rejects('not-found', () => connector.open('/absent.bin', {}, never()));
+  await rejects('not-found', () => connector.open('/absent/folder/inner.bin', {}, never()));
   await rejects('not-found', () => connector.stat('/absent.bin', never()));
+});
+
+promise('opening a folder is invalid', async (connector) => {
   await put(connector, '/is-a-folder/inner.txt', Buffer.from('x'));
   await rejects('invalid', () => connector.open('/is-a-folder', {}, never()));
 });
@@ -74,53 +80,27 @@ promise('ifMatch opens the version that was listed and refuses another one with 
   await rejects('conflict', () => connector.open('/versions/file.txt', { ifMatch: version }, never()));
 });
 
-promise(`a folder of ${manyEntries} files is listed whole and in pages`, async (connector) => {
-  const paths = Array.from({ length: manyEntries }, (_, index) => `/many/file-${index}.txt`);
-  await atATime(connector.capabilities.filesInFlight, paths, (path) => put(connector, path, Buffer.alloc(1)));
-  let pages = 0;
-  const listed: Entry[] = [];
-  for await (const page of connector.list('/many', { recursive: false }, never())) {
-    pages++;
-    listed.push(...page);
-  }
-  expect(pages).toBeGreaterThan(1);
-  expect(listed.map(({ path }) => path).sort()).toEqual([...paths].sort());
-  expect(listed.every(({ kind, size }) => kind === 'file' && size === 1)).toBe(true);
-  await atATime(connector.capabilities.filesInFlight, paths, (path) => connector.remove(path, never()));
+promise('a file that is replaced while it is read never gives a mixture of two versions', async (connector) => {
+  const bytes = pieceBytes(connector, 1);
+  const old = randomBytes(2 * bytes);
+  await put(connector, '/replaced/file.bin', old);
+  const source = await connector.open('/replaced/file.bin', {}, never());
+  const got = Buffer.alloc(old.length);
+  expect(await source.read(got.subarray(0, bytes), 0, never())).toBe(bytes);
+  await put(connector, '/replaced/file.bin', randomBytes(2 * bytes), { replace: true });
+  // Either the opened version is still there to be read, or the reader is told; both are whole.
+  const rest = await source.read(got.subarray(bytes), bytes, never()).catch((error: unknown) => error);
+  if (typeof rest === 'number') {
+    expect(rest).toBe(bytes);
+    expect(digest(got)).toBe(digest(old));
+  } else expect(rest).toMatchObject({ kind: 'conflict' });
+  await source.close();
+  expect(digest(await read(connector, '/replaced/file.bin'))).not.toBe(digest(old));
 });
 
-promise('recursive walks all folders, and without it only the folder itself', async (connector) => {
-  for (const path of ['/tree/a.txt', '/tree/b/c.txt', '/tree/b/d/e.txt', '/tree/f/g.txt'])
-    await put(connector, path, Buffer.from('x'));
-  expect((await listAll(connector, '/tree')).map(({ path }) => path).sort()).toEqual([
-    '/tree/a.txt',
-    '/tree/b',
-    '/tree/f',
-  ]);
-  const all = await listAll(connector, '/tree', true);
-  expect(
-    all
-      .filter(({ kind }) => kind === 'file')
-      .map(({ path }) => path)
-      .sort(),
-  ).toEqual(['/tree/a.txt', '/tree/b/c.txt', '/tree/b/d/e.txt', '/tree/f/g.txt']);
-  expect(
-    all
-      .filter(({ kind }) => kind === 'folder')
-      .map(({ path }) => path)
-      .sort(),
-  ).toEqual(['/tree/b', '/tree/b/d', '/tree/f']);
-});
-
-promise('an absent folder is not-found before the first page', async (connector) => {
-  await rejects('not-found', () => listAll(connector, '/no-such-folder'));
-});
-
-promise('the root itself can be listed, and a walk can be left early', async (connector) => {
-  await put(connector, '/seen.txt', Buffer.from('x'));
-  for await (const page of connector.list('/', { recursive: true }, never())) {
-    expect(page.length).toBeGreaterThan(0);
-    break;
-  }
-  expect((await listAll(connector, '/')).map(({ path }) => path)).toContain('/seen.txt');
+promise('a file that is removed is not-found at the next opening', async (connector) => {
+  await put(connector, '/vanished/file.bin', Buffer.from('x'));
+  const { size, modified } = await connector.stat('/vanished/file.bin', never());
+  await connector.remove('/vanished/file.bin', never());
+  await rejects('not-found', () => connector.open('/vanished/file.bin', { ifMatch: { size, modified } }, never()));
 });

@@ -1,20 +1,98 @@
 import { createHash } from 'node:crypto';
 import { expect } from 'vitest';
 import { WaybillError } from '../../schema/errors.ts';
-import type { Connector, Entry, Sink } from '../contract.ts';
+import type { BeginOptions, Capabilities, Connector, Entry, Sink, SinkToken } from '../contract.ts';
+import type { Faults } from './faults.ts';
 
 /** An endpoint that begins empty. `close` ends the connector and whatever serves it. */
 export interface Opened {
   connector: Connector;
   close(): Promise<void>;
-  /** Connections or descriptors that are open for the connector right now: none after `connector.close()`. */
+  /** Another connector for the same endpoint, as another process would open it. Whoever asked closes it. */
+  reopen?(): Promise<Connector> | Connector;
+  /** Connections or descriptors that are open for these connectors right now: none after `connector.close()`. */
   openConnections?(): Promise<number>;
+  /** So many connections the server sees at most, whatever is asked of one connector; needs `openConnections`. */
+  mostConnections?: number;
+  /** MiB by which the process grows at most while a large file is written and read. */
+  memoryMiB?: number;
+  /** Makes files of one byte behind the connector's back, where that is faster than through it. */
+  makeFiles?(paths: readonly string[]): Promise<void>;
+  /** Makes a symbolic link at `path` that leads to `target`, as a program on the server would. */
+  makeLink?(path: string, target: string): Promise<void>;
+  /** What can go wrong there, as far as the opener can arrange it. */
+  faults?: Faults;
 }
 
 /** One promise of the contract, as a sentence about behaviour, and its proof. */
 export interface ConnectorPromise {
   sentence: string;
-  prove(connector: Connector): Promise<void>;
+  /** What makes the promise one: with it the sentence cannot be skipped, without it nothing is proven. Absent: every connector promises it. */
+  needs?: Need;
+  prove(connector: Connector, opened: Opened, random: Random): Promise<void>;
+}
+
+export interface Need {
+  /** For the line that says why nothing was proven: `the capability resume`. */
+  words: string;
+  isThere(connector: Connector, opened: Opened): boolean;
+  /** The connector itself says that it can: then a skip is red. Else it is the opener that offers something. */
+  declared: boolean;
+}
+
+/** Gives a function that adds promises to a list, so that a group reads as sentences and their proofs. */
+export function into(promises: ConnectorPromise[]) {
+  return (sentence: string, prove: ConnectorPromise['prove'], needs?: Need): void => {
+    promises.push({ sentence, prove, ...(needs && { needs }) });
+  };
+}
+
+type Switch = { [Name in keyof Capabilities]: Capabilities[Name] extends boolean ? Name : never }[keyof Capabilities];
+
+export function capability(name: Switch): Need {
+  return { words: `the capability ${name}`, isThere: ({ capabilities }) => capabilities[name], declared: true };
+}
+
+/** A method that a connector may leave out. What it means may differ by protocol, so that a skip with a reason is allowed. */
+export function method(name: 'makeFolder' | 'sweep'): Need {
+  return { words: `the method ${name}`, isThere: (connector) => connector[name] !== undefined, declared: false };
+}
+
+export function offered(name: keyof Opened): Need {
+  return {
+    words: `\`${name}\` of what was opened`,
+    isThere: (_, opened) => opened[name] !== undefined,
+    declared: false,
+  };
+}
+
+export function both(one: Need, other: Need): Need {
+  return {
+    words: `${one.words} and ${other.words}`,
+    isThere: (connector, opened) => one.isThere(connector, opened) && other.isThere(connector, opened),
+    declared: one.declared || other.declared,
+  };
+}
+
+/** Numbers that a seed decides (mulberry32): what was red is found again. */
+export class Random {
+  readonly seed: number;
+  #state: number;
+
+  constructor(seed: number) {
+    this.seed = seed;
+    this.#state = seed >>> 0;
+  }
+
+  /** A whole number, both ends included. */
+  between(least: number, most: number): number {
+    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
+    let mixed = this.#state;
+    mixed = Math.imul(mixed ^ (mixed >>> 15), mixed | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    const fraction = ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+    return least + Math.floor(fraction * (most - least + 1));
+  }
 }
 
 export function never(): AbortSignal {
@@ -23,11 +101,27 @@ export function never(): AbortSignal {
 
 let deliveries = 0;
 export function write(size: number) {
-  return { size, deliveryId: `dlv_${++deliveries}`, replace: false, modified: null };
+  return { size, deliveryId: `dlv_${process.pid}_${++deliveries}`, replace: false, modified: null };
 }
 
-type Changes = Partial<{ replace: boolean; modified: string; deliveryId: string }>;
+type Changes = Partial<Omit<BeginOptions, 'size'>>;
 
+/** Bytes of the pieces in which a file of that size is written: parts where the connector wants them, else blocks. */
+export function pieceBytes({ capabilities: { parts, blockBytes } }: Connector, size: number): number {
+  return parts === null ? blockBytes : Math.max(parts.bytes, Math.ceil(size / parts.most));
+}
+
+/** Writes everything from `from` on, in pieces, as many at once as declared. */
+export async function send(connector: Connector, sink: Sink, content: Buffer, from = 0): Promise<void> {
+  const bytes = pieceBytes(connector, content.length);
+  const starts: number[] = [];
+  for (let at = from; at < content.length; at += bytes) starts.push(at);
+  await atATime(connector.capabilities.writesInFlight, starts, (at) =>
+    sink.write(content.subarray(at, at + bytes), at, never()),
+  );
+}
+
+/** A write up to and with `seal`: one `commit` before it is visible. */
 export async function filled(
   connector: Connector,
   path: string,
@@ -35,7 +129,7 @@ export async function filled(
   changes: Changes = {},
 ): Promise<Sink> {
   const sink = await connector.begin(path, { ...write(content.length), ...changes }, never());
-  await sink.write(content, 0, never());
+  await send(connector, sink, content);
   await sink.seal({ sha256: digest(content) }, never());
   return sink;
 }
@@ -52,6 +146,12 @@ export async function read(connector: Connector, path: string): Promise<Buffer> 
   } finally {
     await source.close();
   }
+}
+
+/** Removes what an unfinished write has left, as the engine does it for a process that is no more. */
+export async function discard(connector: Connector, token: SinkToken, temporaryPath: string | null): Promise<void> {
+  if (connector.discard) await connector.discard(token, never());
+  else if (temporaryPath !== null) await connector.remove(temporaryPath, never());
 }
 
 /** Nothing is left of a write, as far as it can be seen. */
@@ -79,9 +179,9 @@ export async function atATime<Item>(
   items: readonly Item[],
   work: (item: Item) => Promise<unknown>,
 ): Promise<void> {
-  const waiting = [...items];
+  let next = 0;
   const worker = async () => {
-    for (let item = waiting.pop(); item !== undefined; item = waiting.pop()) await work(item);
+    while (next < items.length) await work(items[next++]!);
   };
   await Promise.all(Array.from({ length: limit }, worker));
 }

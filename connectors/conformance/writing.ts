@@ -3,76 +3,26 @@ import { expect } from 'vitest';
 import type { Connector } from '../contract.ts';
 import {
   type ConnectorPromise,
+  capability,
   digest,
   expectNothingAt,
   filled,
+  into,
   listAll,
+  type Need,
   never,
+  pieceBytes,
   put,
   read,
   rejects,
   write,
 } from './steps.ts';
 
-/** Names, and how a file comes to be there whole or not at all. */
+/** How a file comes to be there whole or not at all. */
 export const writingPromises: ConnectorPromise[] = [];
-
-function promise(sentence: string, prove: ConnectorPromise['prove']): void {
-  writingPromises.push({ sentence, prove });
-}
+const promise = into(writingPromises);
 
 const digestOf = (text: string) => ({ sha256: digest(Buffer.from(text)) });
-
-const hardNames = [
-  '世界 " \' @ ? + # %.csv',
-  '.leading-dot',
-  'trailing space ',
-  ' leading space',
-  'two  spaces',
-  '~tilde$HOME`id`',
-  '100%25.txt',
-  'a;b|c&d.txt',
-  '*[glob]?{x}.txt',
-  'back\\slash.txt',
-  '-rf',
-  'ends.',
-  'Ünï-nfc.txt',
-  'U\u0308nfd.txt',
-  '🗂️.bin',
-  'x'.repeat(255),
-  '世'.repeat(85),
-];
-
-promise('every name that the contract allows can be written, listed, read, renamed and removed', async (connector) => {
-  for (const name of hardNames) {
-    const path = `/names/${name}`;
-    await put(connector, path, Buffer.from(name));
-    expect(await read(connector, path), name).toEqual(Buffer.from(name));
-  }
-  const listed = await listAll(connector, '/names');
-  expect(listed.map(({ name }) => name).sort()).toEqual([...hardNames].sort());
-  expect(listed.every(({ path, name }) => path === `/names/${name}`)).toBe(true);
-  for (const name of hardNames) {
-    await connector.rename?.(`/names/${name}`, `/names/moved/${name}`, { replace: false }, never());
-    await connector.remove(connector.rename ? `/names/moved/${name}` : `/names/${name}`, never());
-  }
-  expect((await listAll(connector, '/names')).filter(({ kind }) => kind === 'file')).toEqual([]);
-});
-
-promise('names that differ only in case are two files', async (connector) => {
-  await put(connector, '/case/Report.csv', Buffer.from('upper'));
-  await put(connector, '/case/report.csv', Buffer.from('lower'));
-  expect((await read(connector, '/case/Report.csv')).toString()).toBe('upper');
-});
-
-promise('a path cannot leave the root', async (connector) => {
-  for (const path of ['/../escape', '/a/../../escape', '/./x', '/a\u0000b', '..']) {
-    await rejects('invalid', () => connector.stat(path, never()));
-    await rejects('invalid', () => connector.begin(path, write(1), never()));
-    await rejects('invalid', () => connector.open(path, {}, never()));
-    await rejects('invalid', () => connector.remove(path, never()));
-  }
-});
 
 for (const [words, bytes] of sizes()) {
   promise(`a file of ${words} arrives whole`, async (connector) => {
@@ -87,24 +37,74 @@ function sizes(): Array<[string, (connector: Connector) => number]> {
   return [
     ['no bytes', () => 0],
     ['1 byte', () => 1],
-    ['one block less a byte', ({ capabilities }) => capabilities.blockBytes - 1],
-    ['one block', ({ capabilities }) => capabilities.blockBytes],
-    ['one block and a byte', ({ capabilities }) => capabilities.blockBytes + 1],
+    ['one block or part less a byte', (connector) => pieceBytes(connector, 1) - 1],
+    ['one block or part', (connector) => pieceBytes(connector, 1)],
+    ['one block or part and a byte', (connector) => pieceBytes(connector, 1) + 1],
+    ['two blocks or parts', (connector) => 2 * pieceBytes(connector, 1)],
     ['3 MiB', () => 3 * 1024 * 1024],
   ];
 }
 
-promise('pieces may be written in any order and larger than a block', async (connector) => {
-  const content = randomBytes(2 * connector.capabilities.blockBytes + 12_345);
-  const half = 1000;
-  const sink = await connector.begin('/order/file.bin', write(content.length), never());
-  await Promise.all([
-    sink.write(content.subarray(half), half, never()),
-    sink.write(content.subarray(0, half), 0, never()),
-  ]);
+const severalInFlight: Need = {
+  words: 'several writes in flight',
+  isThere: ({ capabilities }) => capabilities.writesInFlight > 1,
+  declared: true,
+};
+
+promise(
+  'blocks or parts may be written in any order, as many at once as declared',
+  async (connector) => {
+    const bytes = pieceBytes(connector, 1);
+    const content = randomBytes(2 * bytes + 12_345);
+    const sink = await connector.begin('/order/file.bin', write(content.length), never());
+    const starts = [2 * bytes, bytes, 0];
+    for (let at = 0; at < starts.length; at += connector.capabilities.writesInFlight)
+      await Promise.all(
+        starts
+          .slice(at, at + connector.capabilities.writesInFlight)
+          .map((start) => sink.write(content.subarray(start, start + bytes), start, never())),
+      );
+    await sink.seal({ sha256: digest(content) }, never());
+    await sink.commit(never());
+    expect(digest(await read(connector, '/order/file.bin'))).toBe(digest(content));
+  },
+  severalInFlight,
+);
+
+const inAnyPieces: Need = {
+  words: 'writing in any pieces (no parts)',
+  isThere: ({ capabilities }) => capabilities.parts === null,
+  declared: true,
+};
+
+promise(
+  'pieces may be smaller and larger than a block',
+  async (connector) => {
+    const content = randomBytes(2 * connector.capabilities.blockBytes + 12_345);
+    const first = 1000;
+    const sink = await connector.begin('/pieces/file.bin', write(content.length), never());
+    await sink.write(content.subarray(0, first), 0, never());
+    await sink.write(content.subarray(first), first, never());
+    await sink.seal({ sha256: digest(content) }, never());
+    await sink.commit(never());
+    expect(digest(await read(connector, '/pieces/file.bin'))).toBe(digest(content));
+  },
+  inAnyPieces,
+);
+
+promise('the buffer of a write is free again when it settles', async (connector) => {
+  const bytes = pieceBytes(connector, 1);
+  const content = randomBytes(2 * bytes);
+  const buffer = Buffer.alloc(bytes);
+  const sink = await connector.begin('/buffers/file.bin', write(content.length), never());
+  for (const at of [0, bytes]) {
+    content.copy(buffer, 0, at);
+    await sink.write(buffer, at, never());
+    buffer.fill(0);
+  }
   await sink.seal({ sha256: digest(content) }, never());
   await sink.commit(never());
-  expect(digest(await read(connector, '/order/file.bin'))).toBe(digest(content));
+  expect(digest(await read(connector, '/buffers/file.bin'))).toBe(digest(content));
 });
 
 promise(
@@ -161,6 +161,24 @@ promise('a source that ends early fails in seal with integrity, and nothing is p
   await rejects('not-found', () => connector.stat('/short/file.bin', never()));
 });
 
+promise('a source that fails midway leaves nothing visible, before abort and after it', async (connector) => {
+  const bytes = pieceBytes(connector, 1);
+  const sink = await connector.begin('/midway/file.bin', write(3 * bytes), never());
+  await sink.write(randomBytes(bytes), 0, never());
+  await rejects('not-found', () => connector.stat('/midway/file.bin', never()));
+  await sink.abort();
+  await rejects('not-found', () => connector.stat('/midway/file.bin', never()));
+  await expectNothingAt(connector, sink);
+});
+
+promise('commit called again gives the same entry', async (connector) => {
+  const sink = await filled(connector, '/twice/file.bin', Buffer.from('once'));
+  const entry = await sink.commit(never());
+  expect(await sink.commit(never())).toEqual(entry);
+  const there = await connector.stat('/twice/file.bin', never());
+  expect({ ...there, modified: null }).toEqual({ ...entry, modified: null });
+});
+
 promise('a retry of the same delivery replaces what a killed attempt left', async (connector) => {
   const killed = await connector.begin('/retried/file.bin', { ...write(9), deliveryId: 'same' }, never());
   await killed.write(Buffer.from('old bytes'), 0, never());
@@ -188,20 +206,33 @@ promise('replace: true publishes over what is there', async (connector) => {
   expect((await read(connector, '/over/file.bin')).toString()).toBe('second');
 });
 
-promise('of many writers without replace exactly one wins', async (connector) => {
-  const names = ['a', 'b', 'c', 'd', 'e'];
-  const sinks = await Promise.all(
-    names.map((name) => filled(connector, '/race/file.bin', Buffer.from(name), { deliveryId: name })),
-  );
-  const results = await Promise.allSettled(sinks.map((sink) => sink.commit(never())));
-  expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
-  for (const result of results)
-    if (result.status === 'rejected') expect(result.reason).toMatchObject({ kind: 'exists' });
-  const winner = names[results.findIndex(({ status }) => status === 'fulfilled')]!;
-  expect((await read(connector, '/race/file.bin')).toString()).toBe(winner);
-  await Promise.all(sinks.map((sink) => sink.abort()));
-  expect((await listAll(connector, '/race')).map(({ name }) => name)).toEqual(['file.bin']);
+promise('of two writers with replace the last to publish stands, whole', async (connector) => {
+  const one = await filled(connector, '/two/file.bin', Buffer.from('one'), { replace: true });
+  const other = await filled(connector, '/two/file.bin', Buffer.from('the other'), { replace: true });
+  await other.commit(never());
+  await one.commit(never());
+  expect((await read(connector, '/two/file.bin')).toString()).toBe('one');
+  expect(await listAll(connector, '/two')).toHaveLength(1);
 });
+
+promise(
+  'of many writers without replace exactly one wins',
+  async (connector) => {
+    const names = ['a', 'b', 'c', 'd', 'e'];
+    const sinks = await Promise.all(
+      names.map((name) => filled(connector, '/race/file.bin', Buffer.from(name), { deliveryId: name })),
+    );
+    const results = await Promise.allSettled(sinks.map((sink) => sink.commit(never())));
+    expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    for (const result of results)
+      if (result.status === 'rejected') expect(result.reason).toMatchObject({ kind: 'exists' });
+    const winner = names[results.findIndex(({ status }) => status === 'fulfilled')]!;
+    expect((await read(connector, '/race/file.bin')).toString()).toBe(winner);
+    await Promise.all(sinks.map((sink) => sink.abort()));
+    expect((await listAll(connector, '/race')).map(({ name }) => name)).toEqual(['file.bin']);
+  },
+  capability('atomicNoReplace'),
+);
 
 promise('a folder in the place of the target is exists, with replace too', async (connector) => {
   await put(connector, '/folder-in-the-way/name/inner.txt', Buffer.from('x'));
@@ -224,10 +255,14 @@ promise('a file where a folder is needed is exists', async (connector) => {
   await rejects('exists', () => connector.begin('/file-as-folder/inner.txt', write(1), never()));
 });
 
-promise('the modified time of the source is kept', async (connector) => {
-  if (!connector.capabilities.modifiedTimeKept) return;
-  const modified = '2021-03-04T05:06:07.000Z';
-  const entry = await put(connector, '/times/file.txt', Buffer.from('x'), { modified });
-  expect(entry.modified).toBe(modified);
-  expect((await connector.stat('/times/file.txt', never())).modified).toBe(modified);
-});
+promise(
+  'the modified time of the source is kept',
+  async (connector) => {
+    const modified = '2021-03-04T05:06:07.000Z';
+    const entry = await put(connector, '/times/file.txt', Buffer.from('x'), { modified });
+    expect(entry.modified).toBe(modified);
+    expect((await connector.stat('/times/file.txt', never())).modified).toBe(modified);
+    expect((await listAll(connector, '/times')).map((listed) => listed.modified)).toEqual([modified]);
+  },
+  capability('modifiedTimeKept'),
+);

@@ -1,15 +1,16 @@
 import { constants } from 'node:fs';
-import { open, rename, stat, unlink } from 'node:fs/promises';
+import { open, rename, rmdir, stat, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { throwIfCancelled } from '../../network/cancellation.ts';
 import { WaybillError } from '../../schema/errors.ts';
 import type { Capabilities, Connector, ConnectorContext, Health, OpenOptions, Source } from '../contract.ts';
 import { isSameVersion } from '../temporary.ts';
+import { copyFile } from './copy.ts';
 import { naming } from './failures.ts';
 import { entryOf, listFolder, sweepFolder } from './listing.ts';
 import { publishNew } from './publish.ts';
-import { Root, syncFolder } from './root.ts';
-import { beginSink } from './sink.ts';
+import { Root } from './root.ts';
+import { beginSink, discardTemporary } from './sink.ts';
 import { LocalSource } from './source.ts';
 
 const capabilities: Capabilities = {
@@ -21,17 +22,22 @@ const capabilities: Capabilities = {
   filesInFlight: 16,
   modifiedTimeKept: true,
   parts: null,
-  resume: false,
-  serverCopy: false,
-  caseSensitive: true,
+  resume: true,
+  serverCopy: true,
+  // As these systems come: a disk that is otherwise is told of in the endpoint.
+  caseSensitive: process.platform !== 'darwin' && process.platform !== 'win32',
   listAfter: false,
 };
 
 /** Opens nothing yet: the root is resolved and checked on the first call. */
-export function openLocal(rootPath: string, context: ConnectorContext): Connector {
+export function openLocal(
+  rootPath: string,
+  context: ConnectorContext,
+  { caseSensitive = capabilities.caseSensitive }: { caseSensitive?: boolean | undefined } = {},
+): Connector {
   const root = new Root(rootPath, context.localRoots);
   return {
-    capabilities,
+    capabilities: { ...capabilities, caseSensitive },
     check: (signal) => check(root, signal),
     stat: async (path, signal) => {
       throwIfCancelled(signal);
@@ -43,10 +49,13 @@ export function openLocal(rootPath: string, context: ConnectorContext): Connecto
     begin: (path, options, signal) => beginSink(root, path, options, signal),
     remove: (path, signal) => remove(root, path, signal),
     rename: (from, to, options, signal) => move(root, from, to, options.replace, signal),
+    copy: (from, to, options, signal) => copyFile(root, from, to, options, signal),
     makeFolder: async (path, signal) => {
       throwIfCancelled(signal);
       return root.makeFolder(path);
     },
+    removeFolder: (path, signal) => removeFolder(root, path, signal),
+    discard: (token, signal) => discardTemporary(root, token, signal),
     sweep: (folder, olderThanMs, signal) => sweepFolder(root, folder, olderThanMs, signal),
     close: async () => {},
   };
@@ -84,7 +93,17 @@ async function remove(root: Root, path: string, signal: AbortSignal): Promise<vo
   try {
     const real = await root.entry(path);
     await naming('removing', path, () => unlink(real));
-    await naming('removing', path, () => syncFolder(dirname(real)));
+    await naming('removing', path, () => root.syncFolder(dirname(real)));
+  } catch (error) {
+    if (!(error instanceof WaybillError) || error.kind !== 'not-found') throw error;
+  }
+}
+
+async function removeFolder(root: Root, path: string, signal: AbortSignal): Promise<void> {
+  throwIfCancelled(signal);
+  try {
+    const real = await root.entry(path);
+    await naming('removing', path, () => rmdir(real));
   } catch (error) {
     if (!(error instanceof WaybillError) || error.kind !== 'not-found') throw error;
   }
@@ -99,8 +118,8 @@ async function move(root: Root, from: string, to: string, replace: boolean, sign
   if (realFrom === realTo) return;
   if (replace) await naming('renaming', to, () => rename(realFrom, realTo));
   else await naming('renaming', to, () => publishNew(realFrom, realTo));
-  await naming('renaming', to, () => syncFolder(dirname(realTo)));
-  if (dirname(realFrom) !== dirname(realTo)) await naming('renaming', from, () => syncFolder(dirname(realFrom)));
+  await naming('renaming', to, () => root.syncFolder(dirname(realTo)));
+  if (dirname(realFrom) !== dirname(realTo)) await naming('renaming', from, () => root.syncFolder(dirname(realFrom)));
 }
 
 function refuseFolder(path: string, facts: { isDirectory(): boolean }): void {

@@ -1,3 +1,4 @@
+import { outOfOpenFiles, raiseOpenFiles } from '../../network/openFiles.ts';
 import { type ErrorKind, WaybillError } from '../../schema/errors.ts';
 
 /** What the operating system says, as a kind and in words; every other code is `internal`. */
@@ -18,8 +19,6 @@ const failures: Record<string, { kind: ErrorKind; says: string }> = {
   ENOSPC: { kind: 'disk-full', says: 'no space left on the disk' },
   EDQUOT: { kind: 'quota', says: 'the disk quota is used up' },
   EFBIG: { kind: 'quota', says: 'the file is larger than the filesystem or a limit allows' },
-  EMFILE: { kind: 'unavailable', says: 'too many open files in the worker' },
-  ENFILE: { kind: 'unavailable', says: 'too many open files on the machine' },
   EBUSY: { kind: 'unavailable', says: 'is busy' },
   ESTALE: { kind: 'unavailable', says: 'the network filesystem lost its place' },
   EIO: { kind: 'unavailable', says: 'the disk reported an error' },
@@ -29,11 +28,13 @@ const failures: Record<string, { kind: ErrorKind; says: string }> = {
 export function localError(error: unknown, operation: string, path: string): WaybillError {
   if (error instanceof WaybillError) return error;
   const code = (error as NodeJS.ErrnoException).code ?? '';
-  const failure = failures[code];
+  const noneLeft = outOfOpenFiles(code);
+  const failure = noneLeft === undefined ? failures[code] : { kind: 'unavailable' as const, says: noneLeft };
   return new WaybillError(failure?.kind ?? 'internal', `${path}: ${failure?.says ?? `failed (${code || 'no code'})`}`, {
     operation,
     path,
     code,
+    ...(noneLeft !== undefined && { advice: raiseOpenFiles }),
     cause: error,
   });
 }

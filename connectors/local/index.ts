@@ -17,11 +17,17 @@ export default defineConnector({
           'Absolute path of an existing folder that the operator allows (WAYBILL_LOCAL_ROOTS). Nothing outside it can be reached.',
         examples: ['/srv/in'],
       }),
+      caseSensitive: Type.Optional(
+        Type.Boolean({
+          description:
+            'Whether `A.csv` and `a.csv` are two files there. Default: as the system of the worker usually has it (Linux: true).',
+        }),
+      ),
     },
     { additionalProperties: false },
   ),
   secrets: {},
   lint: (config) =>
     isAbsolute(config.root) ? [] : [{ field: 'root', message: 'must be an absolute path, such as /srv/in' }],
-  open: (config, _secrets, context) => openLocal(config.root, context),
+  open: (config, _secrets, context) => openLocal(config.root, context, config),
 });

@@ -5,6 +5,9 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createDialler } from '../../network/dialler.ts';
+import { openLocalFaults } from '../../test/faults/localFaults.ts';
+import { withFaults } from '../../test/faults/withFaults.ts';
+import { makeFilesBelow } from '../../test/servers/files.ts';
 import { describeConnector } from '../conformance.ts';
 import type { Connector, ConnectorContext } from '../contract.ts';
 import { createRegistry } from '../registry.ts';
@@ -25,11 +28,16 @@ function open(root: string, localRoots: readonly string[] = ['*']) {
 describeConnector('local', {
   open: async () => {
     const root = await mkdtemp(join(tmpdir(), 'waybill-local-'));
-    return {
+    const opened = {
       connector: open(root),
       close: () => rm(root, { recursive: true, force: true }),
+      reopen: () => open(root),
       openConnections: () => descriptorsBelow(root),
+      makeFiles: (paths: readonly string[]) => makeFilesBelow(root, paths),
+      makeLink: (path: string, target: string) => symlink(join(root, target), join(root, path)),
+      memoryMiB: 48,
     };
+    return withFaults(opened, openLocalFaults(context(['*'])));
   },
 });
 

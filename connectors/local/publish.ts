@@ -1,6 +1,23 @@
 import { link, rename, stat, unlink } from 'node:fs/promises';
 import { basename } from 'node:path';
+import { WaybillError } from '../../schema/errors.ts';
 import { hasCode } from './failures.ts';
+
+/** Gives a finished temporary file its final name, atomically. Throws exists (see `replace`), with `replace` too for a folder. */
+export async function publishTemporary(
+  temporary: string,
+  target: string,
+  path: string,
+  replace: boolean,
+): Promise<void> {
+  if (!replace) return publishNew(temporary, target);
+  try {
+    await rename(temporary, target);
+  } catch (error) {
+    if (!hasCode(error, 'EISDIR')) throw error;
+    throw new WaybillError('exists', `${path}: is a folder`, { operation: 'publishing', path });
+  }
+}
 
 /**
  * Gives `from` the name `to` only when `to` is free, atomically: a second name, then the first one removed. Killed

@@ -12,6 +12,7 @@ export class Root {
   readonly #root: string;
   readonly #allowed: readonly string[];
   #real: string | undefined;
+  readonly #syncs = new Map<string, FolderSync>();
 
   constructor(root: string, allowed: readonly string[]) {
     this.#root = root;
@@ -43,15 +44,40 @@ export class Root {
 
   /** As `entry`, and makes the missing folders above it, durably. */
   async entryToWrite(path: string): Promise<string> {
-    const folder = parentFolder(withoutEndSlash(path));
-    if (!(await this.#isThere(folder))) await this.#makeFolders(folder);
+    const plain = withoutEndSlash(path);
+    const folder = parentFolder(plain);
+    const real = plain === '/' ? undefined : await this.#findFolder(folder);
+    if (real !== undefined) return join(real, baseName(plain));
+    await this.#makeFolders(folder);
     return this.entry(path);
+  }
+
+  /**
+   * Makes a rename or a new name in that folder (a real path) survive a power cut. Calls that come while the folder is
+   * synced share the next sync: many small files into one folder pay for few.
+   */
+  syncFolder(folder: string): Promise<void> {
+    const present = this.#syncs.get(folder);
+    if (present === undefined) return this.#sync(folder);
+    const again = () => this.#sync(folder);
+    present.next ??= present.running.then(again, again);
+    return present.next;
+  }
+
+  #sync(folder: string): Promise<void> {
+    const sync: FolderSync = { running: syncOnce(folder), next: undefined };
+    this.#syncs.set(folder, sync);
+    const forget = () => {
+      if (sync.next === undefined) this.#syncs.delete(folder);
+    };
+    sync.running.then(forget, forget);
+    return sync.running;
   }
 
   /** Makes the folder and what is missing above it, durably; gives whether anything was missing. Throws exists when a file is in the way. */
   async makeFolder(path: string): Promise<boolean> {
     const folder = withoutEndSlash(path);
-    if (await this.#isThere(folder)) return false;
+    if ((await this.#findFolder(folder)) !== undefined) return false;
     await this.#makeFolders(folder);
     return true;
   }
@@ -59,7 +85,7 @@ export class Root {
   async #makeFolders(folder: string): Promise<void> {
     const missing: string[] = [];
     let above = folder;
-    while (above !== '/' && !(await this.#isThere(above))) {
+    while (above !== '/' && (await this.#findFolder(above)) === undefined) {
       missing.unshift(baseName(above));
       above = parentFolder(above);
     }
@@ -69,18 +95,18 @@ export class Root {
       await mkdir(made).catch((error) => {
         if (!hasCode(error, 'EEXIST')) throw localError(error, 'making a folder', folder);
       });
-      await syncFolder(real);
+      await this.syncFolder(real);
       real = made;
     }
   }
 
-  /** Throws exists when what is there is not a folder. */
-  async #isThere(path: string): Promise<boolean> {
+  /** Its real path, or undefined. Throws exists when what is there is not a folder. */
+  async #findFolder(path: string): Promise<string | undefined> {
     try {
-      const facts = await stat(await this.existing(path));
-      if (facts.isDirectory()) return true;
+      const real = await this.existing(path);
+      if ((await stat(real)).isDirectory()) return real;
     } catch (error) {
-      if (error instanceof WaybillError && error.kind === 'not-found') return false;
+      if (error instanceof WaybillError && error.kind === 'not-found') return undefined;
       throw localError(error, 'resolving', path);
     }
     throw new WaybillError('exists', `${path}: is a file where a folder is needed`, {
@@ -90,8 +116,13 @@ export class Root {
   }
 }
 
-/** Makes a rename or a new name in that folder survive a power cut. */
-export async function syncFolder(folder: string): Promise<void> {
+interface FolderSync {
+  running: Promise<void>;
+  /** Of the calls that came after `running` had begun, which may not see their change. */
+  next: Promise<void> | undefined;
+}
+
+async function syncOnce(folder: string): Promise<void> {
   const handle = await open(folder, 'r');
   try {
     await handle.sync();

@@ -1,33 +1,120 @@
 import { constants } from 'node:fs';
-import { type FileHandle, lstat, open, rename, unlink } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { type FileHandle, lstat, open, unlink } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { throwIfCancelled } from '../../network/cancellation.ts';
 import { WaybillError } from '../../schema/errors.ts';
 import type { BeginOptions, Entry, EvidenceClass, Sink, SinkToken } from '../contract.ts';
-import { temporaryPath } from '../temporary.ts';
+import { certainBytes, temporaryOf, temporaryPath, temporaryToken } from '../temporary.ts';
 import { hasCode, localError, naming } from './failures.ts';
 import { entryOf } from './listing.ts';
-import { publishNew } from './publish.ts';
-import { type Root, syncFolder } from './root.ts';
+import { publishTemporary } from './publish.ts';
+import type { Root } from './root.ts';
 
-/** Opens the temporary file beside the target. Throws forbidden, disk-full, invalid ... before the first byte. */
+const readBackBytes = 1024 * 1024;
+
+/**
+ * Opens the temporary file beside the target, or takes up the one that `resume` names. Throws forbidden, disk-full,
+ * invalid ... before the first byte.
+ */
 export async function beginSink(root: Root, path: string, options: BeginOptions, signal: AbortSignal): Promise<Sink> {
   throwIfCancelled(signal);
   const temporary = temporaryPath(path, options.deliveryId);
   const target = await root.entryToWrite(path);
-  const realTemporary = await root.entry(temporary);
-  // What a killed attempt left is unlinked, not truncated: were that attempt still alive, it would write into our bytes.
-  await naming('beginning', temporary, () => unlinkIfThere(realTemporary));
-  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
-  const handle = await naming('beginning', path, () => open(realTemporary, flags, 0o666));
+  if (options.resume !== undefined) {
+    const kept = await takeUp(root, path, options.resume, options);
+    if (kept !== null) return new LocalSink(root, path, target, kept, options);
+  }
+  const realTemporary = join(dirname(target), basename(temporary));
+  const handle = await naming('beginning', path, () => openNew(realTemporary));
   const { ino } = await handle.stat({ bigint: true });
-  return new LocalSink(path, target, temporary, realTemporary, handle, ino, options);
+  return new LocalSink(
+    root,
+    path,
+    target,
+    { path: temporary, real: realTemporary, handle, inode: ino, received: 0 },
+    options,
+  );
+}
+
+/** What a killed attempt left is unlinked, not truncated: were that attempt still alive, it would write into our bytes. */
+async function openNew(real: string): Promise<FileHandle> {
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+  try {
+    return await open(real, flags, 0o666);
+  } catch (error) {
+    if (!hasCode(error, 'EEXIST')) throw error;
+    await unlinkIfThere(real);
+    return open(real, flags, 0o666);
+  }
+}
+
+/** A temporary file under our hands. */
+interface Temporary {
+  path: string;
+  real: string;
+  handle: FileHandle;
+  inode: bigint;
+  received: number;
+}
+
+/**
+ * Opens what an earlier attempt wrote, as it is: nothing is cut off, since that attempt may still live and would write the
+ * same bytes. Gives null when there is nothing to go on with; what is left of it is then removed.
+ */
+async function takeUp(
+  root: Root,
+  path: string,
+  token: SinkToken,
+  { size, windowBytes }: BeginOptions,
+): Promise<Temporary | null> {
+  const temporary = temporaryOf(token, path);
+  if (temporary === undefined) return null;
+  const real = await root.entry(temporary);
+  const handle = await naming('resuming', temporary, () => openIfOurs(real));
+  if (handle === null) return null;
+  const facts = await handle.stat({ bigint: true });
+  // A second name means that it was being published: that file is no longer one to write into.
+  if (facts.isFile() && facts.nlink === 1n && facts.size <= BigInt(size))
+    return {
+      path: temporary,
+      real,
+      handle,
+      inode: facts.ino,
+      received: certainBytes(Number(facts.size), windowBytes),
+    };
+  await handle.close();
+  await naming('resuming', temporary, () => unlinkIfThere(real));
+  return null;
+}
+
+/** Null when it is gone, or is a link, a pipe or a folder that somebody put there. */
+async function openIfOurs(real: string): Promise<FileHandle | null> {
+  try {
+    return await open(real, constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (error) {
+    if (hasCode(error, 'ENOENT', 'ELOOP', 'ENXIO', 'EISDIR')) return null;
+    throw error;
+  }
+}
+
+/** Removes the temporary file that a token names; what is none of ours stays. */
+export async function discardTemporary(root: Root, token: SinkToken, signal: AbortSignal): Promise<void> {
+  throwIfCancelled(signal);
+  const temporary = temporaryOf(token);
+  if (temporary === undefined) return;
+  try {
+    const real = await root.entry(temporary);
+    await naming('discarding', temporary, () => unlinkIfThere(real));
+  } catch (error) {
+    if (!(error instanceof WaybillError) || error.kind !== 'not-found') throw error;
+  }
 }
 
 class LocalSink implements Sink {
   readonly temporaryPath: string;
   readonly token: SinkToken;
-  readonly received = 0;
+  readonly received: number;
+  readonly #root: Root;
   readonly #path: string;
   readonly #target: string;
   readonly #temporary: string;
@@ -37,23 +124,33 @@ class LocalSink implements Sink {
   #sealed: Entry | undefined;
   #done = false;
 
-  constructor(
-    path: string,
-    target: string,
-    temporaryPath: string,
-    temporary: string,
-    handle: FileHandle,
-    inode: bigint,
-    options: BeginOptions,
-  ) {
+  constructor(root: Root, path: string, target: string, temporary: Temporary, options: BeginOptions) {
+    this.#root = root;
     this.#path = path;
     this.#target = target;
-    this.temporaryPath = temporaryPath;
-    this.token = { kind: 'temporary', path: temporaryPath };
-    this.#temporary = temporary;
-    this.#handle = handle;
-    this.#inode = inode;
+    this.temporaryPath = temporary.path;
+    this.token = temporaryToken(temporary.path);
+    this.received = temporary.received;
+    this.#temporary = temporary.real;
+    this.#handle = temporary.handle;
+    this.#inode = temporary.inode;
     this.#options = options;
+  }
+
+  /** Reads back: the machine may have lost, in a crash, what it had taken. */
+  async holds(bytes: Uint8Array, at: number, signal: AbortSignal): Promise<boolean> {
+    const back = Buffer.allocUnsafe(Math.min(bytes.length, readBackBytes));
+    let compared = 0;
+    while (compared < bytes.length) {
+      throwIfCancelled(signal);
+      const wanted = Math.min(back.length, bytes.length - compared);
+      const { bytesRead } = await naming('reading back', this.#path, () =>
+        this.#handle.read(back, 0, wanted, at + compared),
+      );
+      if (bytesRead === 0 || back.compare(bytes, compared, compared + bytesRead, 0, bytesRead) !== 0) return false;
+      compared += bytesRead;
+    }
+    return true;
   }
 
   async write(bytes: Uint8Array, at: number, signal: AbortSignal): Promise<void> {
@@ -94,21 +191,13 @@ class LocalSink implements Sink {
     if (this.#sealed === undefined) throw new WaybillError('internal', 'commit before seal', { path: this.#path });
     if (this.#done) return this.#sealed;
     await this.#refuseWhenReplaced();
-    await naming('publishing', this.#path, () => this.#publish());
+    await naming('publishing', this.#path, () =>
+      publishTemporary(this.#temporary, this.#target, this.#path, this.#options.replace),
+    );
     this.#done = true;
     await this.#handle.close();
-    await naming('publishing', this.#path, () => syncFolder(dirname(this.#target)));
+    await naming('publishing', this.#path, () => this.#root.syncFolder(dirname(this.#target)));
     return this.#sealed;
-  }
-
-  async #publish(): Promise<void> {
-    if (!this.#options.replace) return publishNew(this.#temporary, this.#target);
-    try {
-      await rename(this.#temporary, this.#target);
-    } catch (error) {
-      if (!hasCode(error, 'EISDIR')) throw error;
-      throw new WaybillError('exists', `${this.#path}: is a folder`, { operation: 'publishing', path: this.#path });
-    }
   }
 
   /**
@@ -142,7 +231,7 @@ class LocalSink implements Sink {
   }
 }
 
-async function unlinkIfThere(path: string): Promise<void> {
+export async function unlinkIfThere(path: string): Promise<void> {
   try {
     await unlink(path);
   } catch (error) {

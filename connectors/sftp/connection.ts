@@ -35,6 +35,7 @@ export class SftpConnection {
   readonly #bySignal = new Map<AbortSignal, Set<Pending>>();
   readonly #onEnd: () => void;
   #answeredAtMs = 0;
+  #isGathering = false;
   #watch: NodeJS.Timeout | undefined;
   #ended: WaybillError | undefined;
 
@@ -69,11 +70,27 @@ export class SftpConnection {
         if (error) reject(statusError(error, request.operation, request.path));
         else resolve(value as Value);
       };
+      this.#gather();
       try {
         request.send(this.session.sftp, answer);
       } catch (error) {
         answer(error as Error);
       }
+    });
+  }
+
+  /**
+   * What is sent before the event loop goes on reaches the kernel in one call: small files are many small packets, and a
+   * block is eight of 32 KiB.
+   */
+  #gather(): void {
+    if (this.#isGathering) return;
+    this.#isGathering = true;
+    const { socket } = this.session;
+    socket.cork();
+    process.nextTick(() => {
+      this.#isGathering = false;
+      socket.uncork();
     });
   }
 

@@ -1,11 +1,14 @@
 import { WaybillError } from '../../schema/errors.ts';
 import type { Capabilities, Connector, ConnectorContext, Entry, Health } from '../contract.ts';
+import { temporaryOf } from '../temporary.ts';
 import { SftpConnection } from './connection.ts';
-import { makeFolders } from './folders.ts';
+import { canCopy, copyFile } from './copy.ts';
+import { makeFolders, removeFolder } from './folders.ts';
 import { openSession } from './handshake.ts';
 import { listFolder, sweepFolder } from './listing.ts';
 import { ConnectionPool } from './pool.ts';
-import { isAtomicNoReplace, publish, removeFile } from './publish.ts';
+import { probeHardlink } from './probe.ts';
+import { isAtomicNoReplace, isOpenssh, publish, removeFile } from './publish.ts';
 import { ReadBuffers } from './readBuffers.ts';
 import { statEntry } from './requests.ts';
 import { blockBytes, filesPerConnection, type SftpPatience, type SftpSettings, sftpPatience } from './settings.ts';
@@ -23,10 +26,14 @@ export function openSftp(
 ): Connector {
   const { root } = settings;
   const { log } = context;
+  const writesInOrder = settings.writesInOrder ?? false;
   const buffers = new ReadBuffers();
   const pool = new ConnectionPool(settings.connections, async (onEnd, signal) => {
     const session = await openSession(settings, secrets, context.dialler, patience, signal);
-    return new SftpConnection(session, settings, patience, onEnd);
+    const connection = new SftpConnection(session, settings, patience, onEnd);
+    // OpenSSH keeps what it offers; asking it would only cost a round trip.
+    if (!isOpenssh(connection)) await probeHardlink(connection, root, signal);
+    return connection;
   });
   return {
     get capabilities() {
@@ -38,14 +45,21 @@ export function openSftp(
       listOver(pool, signal, (connection) => listFolder(connection, root, folder, options, log, signal)),
     open: async (path, options, signal) => openSource(await pool.lease(signal), buffers, root, path, options, signal),
     begin: async (path, options, signal) =>
-      beginSink({ pool, root, log }, await pool.lease(signal), path, options, signal),
+      beginSink({ pool, root, log, writesInOrder }, await pool.lease(signal), path, options, signal),
     remove: (path, signal) => pool.use(signal, (connection) => removeFile(connection, root, path, signal)),
     rename: (from, to, { replace }, signal) =>
       pool.use(signal, async (connection) => {
         if (from === to) await statEntry(connection, root, from, signal);
         else await publish(connection, root, from, to, replace, signal);
       }),
+    copy: (from, to, options, signal) => copyFile({ pool, root, log, writesInOrder }, from, to, options, signal),
+    removeFolder: (path, signal) => pool.use(signal, (connection) => removeFolder(connection, root, path, signal)),
     makeFolder: (path, signal) => pool.use(signal, (connection) => makeFolders(connection, root, path, signal)),
+    discard: (token, signal) =>
+      pool.use(signal, async (connection) => {
+        const temporary = temporaryOf(token);
+        if (temporary !== undefined) await removeFile(connection, root, temporary, signal);
+      }),
     sweep: (folder, olderThanMs, signal) =>
       pool.use(signal, (connection) => sweepFolder(connection, root, folder, olderThanMs, signal)),
     close: () => pool.close(),
@@ -81,14 +95,14 @@ function capabilitiesOf(settings: SftpSettings, connection: SftpConnection | und
     rename: true,
     atomicNoReplace: connection !== undefined && isAtomicNoReplace(connection),
     readsInFlight: requestsInFlight,
-    writesInFlight: requestsInFlight,
+    writesInFlight: settings.writesInOrder ? 1 : requestsInFlight,
     blockBytes,
     filesInFlight: filesPerConnection * settings.connections,
     modifiedTimeKept: true,
     parts: null,
-    resume: false,
-    serverCopy: false,
-    caseSensitive: true,
+    resume: !settings.writesInOrder,
+    serverCopy: connection !== undefined && canCopy(connection),
+    caseSensitive: settings.caseSensitive ?? true,
     listAfter: false,
   };
 }

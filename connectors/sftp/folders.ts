@@ -1,6 +1,7 @@
 import { WaybillError } from '../../schema/errors.ts';
 import { parentFolder } from '../../schema/paths.ts';
 import type { SftpConnection } from './connection.ts';
+import { explain } from './explain.ts';
 import { findEntry, remotePath } from './requests.ts';
 
 /**
@@ -40,6 +41,24 @@ async function makeFolder(connection: SftpConnection, root: string, path: string
     });
   } catch (error) {
     const found = await findEntry(connection, root, path, signal);
-    if (found?.kind !== 'folder') throw error;
+    if (found?.kind !== 'folder') throw await explain(error, connection, root, path, signal);
+  }
+}
+
+/** Removes an empty folder; one that is gone is success. */
+export async function removeFolder(
+  connection: SftpConnection,
+  root: string,
+  path: string,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await connection.request<void>(signal, {
+      operation: 'removing',
+      path,
+      send: (sftp, answer) => sftp.rmdir(remotePath(root, path), answer),
+    });
+  } catch (error) {
+    if ((await findEntry(connection, root, path, signal)) !== undefined) throw error;
   }
 }

@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import { defineConnector } from '../contract.ts';
 import { openSftp } from './connector.ts';
+import { scanHostKey } from './hostKeys.ts';
 
 const defaultPort = 22;
 const defaultConnections = 2;
@@ -48,6 +49,20 @@ export default defineConnector({
           description: 'The most connections of one worker at a time.',
         }),
       ),
+      caseSensitive: Type.Optional(
+        Type.Boolean({
+          default: true,
+          description:
+            'Whether `A.csv` and `a.csv` are two files on the server. Say false for servers on Windows and macOS.',
+        }),
+      ),
+      writesInOrder: Type.Optional(
+        Type.Boolean({
+          default: false,
+          description:
+            'For a server that takes the bytes of a file only in order (rclone without a cache): slower, and a broken-off file starts again.',
+        }),
+      ),
     },
     { additionalProperties: false },
   ),
@@ -55,6 +70,11 @@ export default defineConnector({
     privateKey: { description: 'Private key text, in OpenSSH, PEM or PuTTY format.' },
     passphrase: { description: 'Passphrase of the private key.' },
     password: { description: 'Password, also for keyboard-interactive sign-in.' },
+  },
+  hostKeys: {
+    shown: ({ host, port = defaultPort }, { dialler }) => scanHostKey(dialler, host, port),
+    trusted: ({ hostKeys = [] }) => hostKeys,
+    trust: (config, fingerprints) => ({ ...config, hostKeys: [...fingerprints] }),
   },
   lint(config, secretNames) {
     const mistakes: Array<{ field: string; message: string }> = [];
@@ -82,6 +102,8 @@ export default defineConnector({
         root: config.root ?? '/',
         hostKeys: config.hostKeys ?? [],
         connections: config.connections ?? defaultConnections,
+        caseSensitive: config.caseSensitive ?? true,
+        writesInOrder: config.writesInOrder ?? false,
       },
       secrets,
       context,

@@ -1,6 +1,7 @@
 import { WaybillError } from '../../schema/errors.ts';
 import { parentFolder } from '../../schema/paths.ts';
 import type { SftpConnection } from './connection.ts';
+import { explain } from './explain.ts';
 import { hasStatus, status } from './failures.ts';
 import { makeFolders } from './folders.ts';
 import { findEntry, remotePath, statEntry } from './requests.ts';
@@ -28,10 +29,10 @@ export async function publish(
     await statEntry(connection, root, from, signal);
     const taken = await findEntry(connection, root, to, signal);
     if (taken && (!replace || taken.kind === 'folder')) throw exists(to, error);
-    if (taken) throw error;
+    if (taken) throw await explain(error, connection, root, to, signal);
     const wasMissing = await makeFolders(connection, root, parentFolder(to), signal);
     // Also when no folder was missing any more: another rename may have made it in the meantime.
-    if (!wasMissing && !hasStatus(error, status.noSuchFile)) throw error;
+    if (!wasMissing && !hasStatus(error, status.noSuchFile)) throw await explain(error, connection, root, to, signal);
     await rename();
   }
 }
@@ -55,7 +56,7 @@ export async function removeFile(
     const found = await findEntry(connection, root, path, signal);
     if (found?.kind === 'folder')
       throw new WaybillError('invalid', `${path}: is a folder`, { operation: 'removing', path, cause: error });
-    if (found) throw error;
+    if (found) throw await explain(error, connection, root, path, signal);
   }
 }
 
@@ -66,6 +67,8 @@ async function renameOver(
   to: string,
   signal: AbortSignal,
 ): Promise<void> {
+  // There are servers whose rename over a folder removes it with all that is in it.
+  if (!isOpenssh(connection) && (await findEntry(connection, root, to, signal))?.kind === 'folder') throw exists(to);
   if (connection.session.extensions.has('posix-rename@openssh.com')) {
     return connection.request<void>(signal, {
       operation: 'publishing',
@@ -121,7 +124,7 @@ function plainRename(
 }
 
 /** Its server makes a rename from a hard link and the removal of the old name (sftp-server.c, process_rename). */
-function isOpenssh(connection: SftpConnection): boolean {
+export function isOpenssh(connection: SftpConnection): boolean {
   return connection.session.server.startsWith('SSH-2.0-OpenSSH');
 }
 

@@ -5,6 +5,10 @@ export interface SftpSettings {
   root: string;
   hostKeys: readonly string[];
   connections: number;
+  /** `A.csv` and `a.csv` are two files. */
+  caseSensitive?: boolean;
+  /** For a server that takes the bytes of a file only in order: one block at a time, and no file is taken up again. */
+  writesInOrder?: boolean;
 }
 
 /** What is waited for, and how long. An argument, so that a test need not wait half a minute. */

@@ -2,8 +2,9 @@ import type { Stats } from 'ssh2';
 import { WaybillError } from '../../schema/errors.ts';
 import { parentFolder } from '../../schema/paths.ts';
 import type { BeginOptions, Entry, EvidenceClass, Log, Sink, SinkToken } from '../contract.ts';
-import { temporaryPath } from '../temporary.ts';
+import { certainBytes, temporaryOf, temporaryPath, temporaryToken } from '../temporary.ts';
 import type { SftpConnection } from './connection.ts';
+import { explain } from './explain.ts';
 import { hasStatus, status } from './failures.ts';
 import { makeFolders } from './folders.ts';
 import type { ConnectionPool, Lease } from './pool.ts';
@@ -12,25 +13,33 @@ import { closeQuietly, entryOf, findEntry, openHandle, remotePath } from './requ
 
 /** Cleaning up must not hang where the transfer just failed; what stays behind is swept later. */
 const abortTimeoutMs = 10_000;
+/** The end of what a killed attempt wrote, which is read back before its write is taken up. */
+const readBackBytes = 1024 * 1024;
 
 export interface SinkPlace {
   pool: ConnectionPool;
   root: string;
+  /** The server takes the bytes of a file only from its start on: none is taken up again. */
+  writesInOrder: boolean;
   log: Log;
 }
 
-/** Opens the temporary file on the leased connection; the lease ends with seal or abort, or at once when this throws. */
+/** Opens the temporary file on the leased connection, or takes up the one that `resume` names; the lease ends with seal or abort, or at once when this throws. */
 export async function beginSink(
   place: SinkPlace,
   lease: Lease,
   path: string,
   options: BeginOptions,
   signal: AbortSignal,
-): Promise<Sink> {
+): Promise<SftpSink> {
   const temporary = temporaryPath(path, options.deliveryId);
+  const { connection } = lease;
   try {
-    const handle = await openTemporary(place.root, lease.connection, temporary, signal);
-    return new SftpSink(place, lease, path, temporary, handle, options);
+    const resumed = place.writesInOrder ? undefined : options.resume;
+    const kept = resumed && (await takeUp(place.root, connection, path, resumed, options, signal));
+    if (kept) return new SftpSink(place, lease, path, kept, options);
+    const handle = await openTemporary(place.root, connection, temporary, signal);
+    return new SftpSink(place, lease, path, { path: temporary, handle, received: 0 }, options);
   } catch (error) {
     lease.release();
     throw error;
@@ -64,10 +73,72 @@ async function openTemporary(
   }
 }
 
+/** A temporary file under our hands. */
+interface Temporary {
+  path: string;
+  handle: Buffer;
+  received: number;
+}
+
+/**
+ * Opens what an earlier attempt wrote, as it is: nothing is cut off, since that attempt may still live and would write the
+ * same bytes. Gives undefined when there is nothing to go on with; what is left of it is then removed.
+ */
+async function takeUp(
+  root: string,
+  connection: SftpConnection,
+  path: string,
+  token: SinkToken,
+  { size, windowBytes }: BeginOptions,
+  signal: AbortSignal,
+): Promise<Temporary | undefined> {
+  const temporary = temporaryOf(token, path);
+  if (temporary === undefined) return undefined;
+  const handle = await openKept(root, connection, temporary, signal);
+  if (handle === undefined) return undefined;
+  const facts = await connection.request<Stats>(signal, {
+    operation: 'resuming',
+    path: temporary,
+    send: (sftp, answer) => sftp.fstat(handle, answer),
+  });
+  const entry = entryOf(temporary, facts);
+  if (entry.kind === 'file' && facts.size !== undefined && entry.size <= size)
+    return { path: temporary, handle, received: certainBytes(entry.size, windowBytes) };
+  closeQuietly(connection, handle);
+  await removeFile(connection, root, temporary, signal);
+  return undefined;
+}
+
+/** Undefined when it is gone, is no file, or the server does not open what is there for writing. */
+async function openKept(
+  root: string,
+  connection: SftpConnection,
+  temporary: string,
+  signal: AbortSignal,
+): Promise<Buffer | undefined> {
+  try {
+    // The protocol opens what a link points to; this name must be a file itself.
+    const facts = await connection.request<Stats>(signal, {
+      operation: 'resuming',
+      path: temporary,
+      send: (sftp, answer) => sftp.lstat(remotePath(root, temporary), answer),
+    });
+    if (entryOf(temporary, facts).kind !== 'file') return undefined;
+    return await openHandle(connection, signal, temporary, 'resuming', (sftp, answer) =>
+      sftp.open(remotePath(root, temporary), 'r+', answer),
+    );
+  } catch (error) {
+    if (hasStatus(error, status.noSuchFile)) return undefined;
+    if (!hasStatus(error, status.failure, status.permissionDenied, status.unsupported)) throw error;
+    await removeFile(connection, root, temporary, signal);
+    return undefined;
+  }
+}
+
 class SftpSink implements Sink {
   readonly temporaryPath: string;
   readonly token: SinkToken;
-  readonly received = 0;
+  readonly received: number;
   readonly #place: SinkPlace;
   readonly #lease: Lease;
   readonly #path: string;
@@ -78,17 +149,66 @@ class SftpSink implements Sink {
   #isPublished = false;
   #isAborted = false;
 
-  constructor(place: SinkPlace, lease: Lease, path: string, temporary: string, handle: Buffer, options: BeginOptions) {
+  constructor(place: SinkPlace, lease: Lease, path: string, temporary: Temporary, options: BeginOptions) {
     this.#place = place;
     this.#lease = lease;
     this.#path = path;
-    this.temporaryPath = temporary;
-    this.token = { kind: 'temporary', path: temporary };
-    this.#handle = handle;
+    this.temporaryPath = temporary.path;
+    this.token = temporaryToken(temporary.path);
+    this.received = temporary.received;
+    this.#handle = temporary.handle;
     this.#options = options;
   }
 
-  /** Split at the server's limit, the pieces in flight together. */
+  /**
+   * Reads back only the end of what is to be kept: all of it would cost as much as to send it again. A server that cannot
+   * read what it writes keeps nothing for certain.
+   */
+  async holds(bytes: Uint8Array, at: number, signal: AbortSignal): Promise<boolean> {
+    const from = Math.max(0, this.received - readBackBytes - at);
+    if (from >= bytes.length) return true;
+    const { connection } = this.#lease;
+    const back = Buffer.allocUnsafe(Math.min(bytes.length - from, connection.session.readBytes));
+    for (let compared = from; compared < bytes.length; ) {
+      const wanted = Math.min(back.length, bytes.length - compared);
+      const got = await this.#readBack(back.subarray(0, wanted), at + compared, signal);
+      if (got === 0 || back.compare(bytes, compared, compared + got, 0, got) !== 0) return false;
+      compared += got;
+    }
+    return true;
+  }
+
+  async #readBack(back: Buffer, at: number, signal: AbortSignal): Promise<number> {
+    try {
+      return await this.#lease.connection.request<number>(signal, {
+        operation: 'reading back',
+        path: this.#path,
+        send: (sftp, answer) => sftp.read(this.#handle, back, 0, back.length, at, answer),
+      });
+    } catch (error) {
+      if (hasStatus(error, status.failure, status.permissionDenied, status.unsupported)) return 0;
+      throw error;
+    }
+  }
+
+  /** Lets the server fill the file by itself: `send` gets the handle, on the connection of the lease. */
+  async fill(
+    send: (target: Buffer, answer: (error?: Error | null) => void) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { connection } = this.#lease;
+    try {
+      await connection.request<void>(signal, {
+        operation: 'copying',
+        path: this.#path,
+        send: (_, answer) => send(this.#handle, answer),
+      });
+    } catch (error) {
+      throw await explain(error, connection, this.#place.root, this.#path, signal);
+    }
+  }
+
+  /** Split at the server's limit, the pieces in flight together, in their order. */
   async write(bytes: Uint8Array, at: number, signal: AbortSignal): Promise<void> {
     const pieceBytes = this.#lease.connection.session.writeBytes;
     if (bytes.length <= pieceBytes) return this.#writePiece(bytes, at, signal);
@@ -227,33 +347,5 @@ class SftpSink implements Sink {
         `a temporary file is left to the sweep: ${message}`,
       );
     }
-  }
-}
-
-/** OpenSSH says only "failure" when its disk is full; how much room there is tells. */
-async function explain(
-  error: unknown,
-  connection: SftpConnection,
-  root: string,
-  temporary: string,
-  signal: AbortSignal,
-): Promise<unknown> {
-  if (!hasStatus(error, status.failure) || !connection.session.extensions.has('statvfs@openssh.com')) return error;
-  try {
-    const room = await connection.request<{ f_bavail: number; f_favail: number; f_files: number }>(signal, {
-      operation: 'measuring',
-      path: temporary,
-      send: (sftp, answer) => sftp.ext_openssh_statvfs(remotePath(root, parentFolder(temporary)), answer as never),
-    });
-    const isFull = room.f_bavail === 0 || (room.f_files > 0 && room.f_favail === 0);
-    return isFull
-      ? new WaybillError('disk-full', `${temporary}: no space left on the server`, {
-          operation: 'writing',
-          path: temporary,
-          cause: error,
-        })
-      : error;
-  } catch {
-    return error;
   }
 }

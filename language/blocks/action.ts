@@ -5,7 +5,7 @@ import type { ActionBlock, Json, RetryPolicy, Tolerance } from '../../schema/pla
 import { checkTemplate } from '../checking.ts';
 import { compileRetry, compileTimeout, settingsOf } from '../compile.ts';
 import { didYouMean } from '../expressions.ts';
-import { lintTransfer, noteSource } from '../lints.ts';
+import { lintSelection, lintTransfer, noteSource } from '../lints.ts';
 import type { Report } from '../report.ts';
 import { outputType } from '../scope.ts';
 import type { Located } from '../source.ts';
@@ -83,6 +83,7 @@ function checkInput(
   if (!input.entries) return {};
   const compiled = checkStepInput(input, action, { ...context, scope: asExpressionScope(scope, context) });
   if (action.transfers) lintTransfer(input, compiled, context.report);
+  lintSelection(input, context.report);
   return compiled;
 }
 

@@ -6,6 +6,8 @@ export interface ListedFile {
   /** bytes */
   size: number;
   modified: string | null;
+  /** What the server names the version by, where it does. */
+  etag?: string | undefined;
 }
 
 export interface FileSetRow extends ListedFile {
@@ -20,9 +22,9 @@ export async function appendToFileSet(
   page: { setId: string; runId: string; endpoint: string; firstOrdinal: number; files: readonly ListedFile[] },
 ): Promise<void> {
   await sql.query(
-    `insert into file_set_item (tenant_id, set_id, ordinal, run_id, endpoint, path, size, modified)
-     select $1::uuid, $2::uuid, $5::int + (f.nth - 1)::int, $3::uuid, $4::text, f.path, f.size, f.modified
-       from unnest($6::text[], $7::bigint[], $8::text[]) with ordinality as f(path, size, modified, nth)`,
+    `insert into file_set_item (tenant_id, set_id, ordinal, run_id, endpoint, path, size, modified, etag)
+     select $1::uuid, $2::uuid, $5::int + (f.nth - 1)::int, $3::uuid, $4::text, f.path, f.size, f.modified, f.etag
+       from unnest($6::text[], $7::bigint[], $8::text[], $9::text[]) with ordinality as f(path, size, modified, etag, nth)`,
     [
       tenantId,
       page.setId,
@@ -32,6 +34,7 @@ export async function appendToFileSet(
       page.files.map((file) => file.path),
       page.files.map((file) => file.size),
       page.files.map((file) => file.modified),
+      page.files.map((file) => file.etag ?? null),
     ],
   );
 }
@@ -65,10 +68,10 @@ export async function arrangeFileSet(
   if (set.order === null && !(await hasRepeatedPaths(sql, tenantId, set.setId))) return set.setId;
   // A folder that changes while it is read may give an entry twice: only the last one stays.
   await sql.query(
-    `insert into file_set_item (tenant_id, set_id, ordinal, run_id, endpoint, path, size, modified)
+    `insert into file_set_item (tenant_id, set_id, ordinal, run_id, endpoint, path, size, modified, etag)
      select $1::uuid, $3::uuid, (row_number() over (order by ${set.order === null ? 'ordinal' : fileOrders[set.order]}) - 1)::int,
-            run_id, endpoint, path, size, modified
-       from (select distinct on (path collate "C") ordinal, run_id, endpoint, path, size, modified from file_set_item
+            run_id, endpoint, path, size, modified, etag
+       from (select distinct on (path collate "C") ordinal, run_id, endpoint, path, size, modified, etag from file_set_item
               where tenant_id = $1::uuid and set_id = $2::uuid
               order by path collate "C", ordinal desc) as last_seen`,
     [tenantId, set.setId, set.newSetId],
@@ -111,13 +114,14 @@ export async function readFileSet(
     path: string;
     size: string;
     modified: string | null;
+    etag: string | null;
   }>(
-    `select ordinal, endpoint, path, size::text as size, modified from file_set_item
+    `select ordinal, endpoint, path, size::text as size, modified, etag from file_set_item
       where tenant_id = $1::uuid and set_id = $2::uuid and ordinal > $3::int
       order by ordinal limit $4::int`,
     [tenantId, page.setId, page.after, page.limit],
   );
-  return rows.map((row) => ({ ...row, size: Number(row.size) }));
+  return rows.map(({ etag, ...row }) => ({ ...row, size: Number(row.size), ...(etag !== null && { etag }) }));
 }
 
 export async function deleteFileSet(sql: Sql, tenantId: string, setId: string): Promise<void> {

@@ -104,6 +104,7 @@ export interface PlannedDelivery {
   sourcePath: string;
   sourceSize: number;
   sourceModified: string | null;
+  sourceEtag: string | null;
   targetPath: string;
   /** Why the file can never be delivered: its row begins as failed. */
   refusal: { kind: string; message: string } | null;
@@ -130,11 +131,11 @@ export async function insertDeliveries(
   return sql.query<RefusedDelivery>(
     `with written as (
      insert into delivery (tenant_id, transfer_id, run_id, batch, delivery_key, state, source_endpoint, source_path,
-            source_size, source_modified, target_endpoint, target_path, error_kind, error_message)
+            source_size, source_modified, source_etag, target_endpoint, target_path, error_kind, error_message)
      select $1::uuid, $2::uuid, $3::uuid, d.batch, decode(d.key, 'hex'), case when d.error_kind is null then 'planned' else 'failed' end,
-            $4::text, d.path, d.size, d.modified, $5::text, d.target, d.error_kind, d.error_message
-       from unnest($6::int[], $7::text[], $8::text[], $9::bigint[], $10::text[], $11::text[], $12::text[], $13::text[])
-            as d(batch, key, path, size, modified, target, error_kind, error_message)
+            $4::text, d.path, d.size, d.modified, d.etag, $5::text, d.target, d.error_kind, d.error_message
+       from unnest($6::int[], $7::text[], $8::text[], $9::bigint[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[])
+            as d(batch, key, path, size, modified, etag, target, error_kind, error_message)
      returning id, state, source_path, target_path, error_kind, error_message)
      select id, source_path as "sourcePath", target_path as "targetPath", error_kind as kind, error_message as message
        from written where state = 'failed'`,
@@ -149,6 +150,7 @@ export async function insertDeliveries(
       deliveries.map((row) => row.sourcePath),
       deliveries.map((row) => row.sourceSize),
       deliveries.map((row) => row.sourceModified),
+      deliveries.map((row) => row.sourceEtag),
       deliveries.map((row) => row.targetPath),
       deliveries.map((row) => row.refusal?.kind ?? null),
       deliveries.map((row) => row.refusal?.message ?? null),
@@ -156,16 +158,24 @@ export async function insertDeliveries(
   );
 }
 
-/** Two source files of the transfer that would have the same name at the target, or undefined. */
+/** Upper case, since file systems that do not tell cases apart compare so; one form of what Unicode can write in two. */
+const foldedTarget = `upper(normalize(target_path, NFC) collate "pg_c_utf8")`;
+
+/**
+ * Two source files of the transfer that would have the same name at the target, or undefined. Where the target takes
+ * `A.csv` and `a.csv` for one, names that differ in case alone, or in the form of their Unicode, are the same.
+ */
 export async function findSharedTarget(
   sql: Sql,
   tenantId: string,
   transferId: string,
+  { caseSensitive }: { caseSensitive: boolean },
 ): Promise<{ targetPath: string; one: string; other: string } | undefined> {
+  const name = caseSensitive ? 'target_path' : foldedTarget;
   const [shared] = await sql.query<{ targetPath: string; one: string; other: string }>(
-    `select target_path as "targetPath", min(source_path) as one, max(source_path) as other from delivery
+    `select min(target_path) as "targetPath", min(source_path) as one, max(source_path) as other from delivery
       where tenant_id = $1::uuid and transfer_id = $2::uuid
-      group by target_path having count(*) > 1 order by target_path limit 1`,
+      group by ${name} having count(*) > 1 order by 1 limit 1`,
     [tenantId, transferId],
   );
   return shared;

@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import type { ActionManifest } from '../actions.ts';
-import { conflict, exclude, Location, long, onEmpty, patient, reachErrors, short } from './terms.ts';
+import { conflict, Location, long, onEmpty, patient, reachErrors, selection, short } from './terms.ts';
 
 /** The most that `files.read` gives and `files.write` takes: it travels through the history of the run. */
 export const maxTextBytes = 64 * 1024;
@@ -18,10 +18,7 @@ export const fileActions: readonly ActionManifest[] = [
     input: Type.Object(
       {
         from: Location('files', 'What to list.'),
-        where: Type.Optional(
-          Type.String({ 'x-expression': 'file', description: 'CEL over each `file`: path, name, size, modified.' }),
-        ),
-        exclude: Type.Optional(exclude),
+        ...selection,
         sort: Type.Optional(
           Type.Union(
             ['path', 'name', 'size', 'modified'].flatMap((field) => [Type.Literal(field), Type.Literal(`-${field}`)]),

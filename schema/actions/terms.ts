@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import type { ErrorKind } from '../errors.ts';
 import type { RetryPolicy, TimeoutPolicy } from '../plan.ts';
+import { durationPattern, sizePattern } from '../quantities.ts';
 
 /** What the manifests share: shapes of inputs, patience, and the failures of a system that is reached over a network. */
 
@@ -31,10 +32,40 @@ export function conflict(description: string) {
   );
 }
 
-export const exclude = Type.Array(Type.String({ minLength: 1, 'x-path': 'glob' }), {
-  maxItems: 100,
-  description: 'Globs, relative to the endpoint root, of files to leave out.',
-});
+function globs(description: string) {
+  return Type.Array(Type.String({ minLength: 1, 'x-path': 'glob' }), { maxItems: 100, description });
+}
+
+function bytes(description: string) {
+  return Type.String({ pattern: sizePattern, description, examples: ['10KB', '5GiB'] });
+}
+
+function age(description: string) {
+  return Type.String({ pattern: durationPattern, description });
+}
+
+/** Which files of a listing are meant: the same keys wherever an action lists. */
+export const selection = {
+  include: Type.Optional(globs('Globs, relative to the endpoint root: only files that match one of them as well.')),
+  exclude: Type.Optional(globs('Globs, relative to the endpoint root, of files to leave out.')),
+  where: Type.Optional(
+    Type.String({
+      'x-expression': 'file',
+      description: 'CEL over each `file`: endpoint, path, name, size, modified. Only files for which it is true.',
+    }),
+  ),
+  minSize: Type.Optional(bytes('Leaves out smaller files. KB is 1,000 bytes, KiB is 1,024.')),
+  maxSize: Type.Optional(bytes('Leaves out larger files.')),
+  minAge: Type.Optional(age('Leaves out files that were modified less than this long before the listing.')),
+  maxAge: Type.Optional(age('Leaves out files that were modified longer ago.')),
+  links: Type.Optional(
+    Type.Union([Type.Literal('follow'), Type.Literal('skip'), Type.Literal('refuse')], {
+      default: 'follow',
+      description:
+        'Symbolic links to files: as the files they lead to; left out; or the step fails. Links to folders are never entered.',
+    }),
+  ),
+};
 
 export const onEmpty = Type.Union([Type.Literal('succeed'), Type.Literal('fail'), Type.Literal('skip')], {
   default: 'succeed',

@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import type { ActionManifest } from '../actions.ts';
-import { conflict, exclude, Location, long, onEmpty, patient, reachErrors } from './terms.ts';
+import { conflict, Location, long, onEmpty, patient, reachErrors, selection } from './terms.ts';
 
 /** Actions that deliver files and keep the ledger. */
 export const transferActions: readonly ActionManifest[] = [
@@ -45,13 +45,20 @@ export const transferActions: readonly ActionManifest[] = [
         ),
         onConflict: Type.Optional(conflict('What to do when the target path exists.')),
         once: Type.Optional(
-          Type.Union([Type.Literal('target'), Type.Literal('version'), Type.Literal('off')], {
+          Type.Union([Type.Literal('target'), Type.Literal('version'), Type.Literal('content'), Type.Literal('off')], {
             default: 'target',
             description:
-              'What counts as the same delivery: source version and target path; source version alone; nothing.',
+              'What counts as the same delivery: source version and target path; source version alone; SHA-256 and target path; nothing.',
           }),
         ),
-        exclude: Type.Optional(exclude),
+        recheck: Type.Optional(
+          Type.Boolean({
+            default: false,
+            description:
+              'Looks whether a file that was delivered is still at the target, and delivers it again if not.',
+          }),
+        ),
+        ...selection,
         onEmpty: Type.Optional(onEmpty),
       },
       { additionalProperties: false },

@@ -1,4 +1,5 @@
 import { type CancellationScope, workflowInfo } from '@temporalio/workflow';
+import type { RunArguments } from '../../schema/workflow.ts';
 import { temporalPort as portOfTheProduct, type TemporalPort } from '../../workflows/temporalPort.ts';
 import { callsOfHistory } from './suspensions.ts';
 
@@ -9,8 +10,8 @@ export * from '../../workflows/temporalPort.ts';
  * Stands in for the product's port in a bundle of its own (`temporalWorld.ts`): the same, but each run goes on in a new
  * history after every few calls. Each history makes progress, so the run ends.
  */
-export function temporalPort(root: CancellationScope): TemporalPort {
-  const port = portOfTheProduct(root);
+export function temporalPort(root: CancellationScope, run: RunArguments): TemporalPort {
+  const port = portOfTheProduct(root, run);
   const enough = callsOfHistory(workflowInfo().workflowId);
   let ended = 0;
   return {

@@ -13,6 +13,8 @@ export interface Certificates {
   server: { certificate: string; key: string };
   /** For another name. */
   stranger: { certificate: string; key: string };
+  /** For 127.0.0.1 and localhost, until yesterday. */
+  expired: { certificate: string; key: string };
   client: { certificate: string; key: string };
 }
 
@@ -21,10 +23,10 @@ export async function makeCertificates(): Promise<Certificates> {
   const folder = await mkdtemp(join(tmpdir(), 'waybill-certificates-'));
   const openssl = (...words: string[]) => run('openssl', words, { cwd: folder });
   const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-  const issue = async (name: string, extension: string) => {
+  const issue = async (name: string, extension: string, days = '2') => {
     await writeFile(join(folder, `${name}.ext`), extension);
     await openssl('req', ...newKey, '-keyout', `${name}.key`, '-out', `${name}.csr`, '-subj', `/CN=${name}`);
-    const signer = ['-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2', '-extfile', `${name}.ext`];
+    const signer = ['-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', days, '-extfile', `${name}.ext`];
     await openssl('x509', '-req', '-in', `${name}.csr`, '-out', `${name}.pem`, ...signer);
     const [certificate, key] = await Promise.all(
       ['pem', 'key'].map((end) => readFile(join(folder, `${name}.${end}`), 'utf8')),
@@ -48,6 +50,7 @@ export async function makeCertificates(): Promise<Certificates> {
     return {
       ca: await readFile(join(folder, 'ca.pem'), 'utf8'),
       server: await issue('server', 'subjectAltName=IP:127.0.0.1,DNS:localhost'),
+      expired: await issue('expired', 'subjectAltName=IP:127.0.0.1,DNS:localhost', '-1'),
       stranger: await issue('stranger', 'subjectAltName=DNS:other.example'),
       client: await issue('client', 'extendedKeyUsage=clientAuth'),
     };

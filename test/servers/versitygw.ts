@@ -45,7 +45,7 @@ export async function ensureVersitygw(): Promise<string> {
 }
 
 export interface Versitygw extends ListeningServer {
-  /** `http://127.0.0.1:PORT` */
+  /** `http://127.0.0.1:PORT`, or `https:` with the option `--cert` */
   endpoint: string;
   region: string;
   accessKeyId: string;
@@ -69,10 +69,10 @@ export async function startVersitygw(options: readonly string[] = []): Promise<V
     env: { ROOT_ACCESS_KEY: accessKeyId, ROOT_SECRET_KEY: secretAccessKey },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  const server = await listening(child, /http:\/\/127\.0\.0\.1:(\d+)/);
+  const server = await listening(child, /https?:\/\/127\.0\.0\.1:(\d+)/);
   return {
     ...server,
-    endpoint: `http://127.0.0.1:${server.port}`,
+    endpoint: `${options.includes('--cert') ? 'https' : 'http'}://127.0.0.1:${server.port}`,
     region: 'us-east-1',
     accessKeyId,
     secretAccessKey,

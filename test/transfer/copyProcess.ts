@@ -1,15 +1,81 @@
 /**
- * One attempt at a batch in a process of its own, which kills itself after a durable step:
- * `node test/transfer/copyProcess.ts '{"applicationUrl","batch","step","attempt"}'`.
+ * One attempt at a batch in a process of its own: `node test/transfer/copyProcess.ts JSON`, see `CopyOptions`. It kills
+ * itself where it is told to, hands over on SIGTERM, and says at its end on stdout `{"answer"}` or `{"error"}`.
  */
+import { appendFileSync, writeSync } from 'node:fs';
+import type { LeaseTimes } from '../../activities/limits/allowance.ts';
 import { openStore } from '../../prisma/store.ts';
+import { asWaybillError } from '../../schema/errors.ts';
 import { attemptOf, openEngine, patient } from './world.ts';
 
-const { applicationUrl, batch, step, attempt } = JSON.parse(process.argv[2]!);
+export interface CopyOptions {
+  applicationUrl: string;
+  batch: { tenantId: string; runId: string; transferId: string; batch: number };
+  attempt: number;
+  /** Kills itself with SIGKILL after this durable step. */
+  killAfter?: string;
+  /**
+   * Each of these deliveries stands still after so many of its durable steps. When all of them do, and one that is not
+   * named has come to its last step, the process says at which they stand (`{"stands":{id:step}}`) and kills itself.
+   */
+  standAfter?: { steps: Record<string, number>; last: string };
+  leaseMs?: number;
+  /** How the limits of endpoints are leased. */
+  limitTimes?: LeaseTimes;
+  /** Gets a line `sent AT BYTES` before each write to the target, and `acknowledged AT BYTES` after it. */
+  writeLog?: string;
+}
+
+const options: CopyOptions = JSON.parse(process.argv[2]!);
+const { applicationUrl, batch, attempt, killAfter, standAfter, leaseMs, limitTimes, writeLog } = options;
 const store = openStore({ applicationUrl, log: { warn: () => undefined } });
-const engine = openEngine(store, (taken) => {
-  if (taken === step) process.kill(process.pid, 'SIGKILL');
+const engine = openEngine(store, standAfter === undefined ? killAt : standAt(standAfter), {
+  // Those that stand still keep their memory.
+  memoryBytes: 512 * 1024 * 1024,
+  ...(leaseMs !== undefined && { leaseMs }),
+  ...(limitTimes && { limitTimes }),
+  ...(writeLog !== undefined && {
+    onWrite: (event, at, bytes) => appendFileSync(writeLog, `${event} ${at} ${bytes}\n`),
+  }),
 });
-await engine.work.copyBatch(batch, attemptOf({ attempt, retry: patient }));
+
+function killAt(step: string): void {
+  if (step === killAfter) die();
+}
+
+function die(): void {
+  process.kill(process.pid, 'SIGKILL');
+}
+
+function standAt({ steps, last }: NonNullable<CopyOptions['standAfter']>) {
+  const taken = new Map<string, number>();
+  const stands: Record<string, string> = {};
+  /** Else what stands still would be collected, and its files closed. */
+  const standing: unknown[] = [];
+  let hasEnded = false;
+  return (step: string, deliveryId: string): Promise<void> | undefined => {
+    const count = (taken.get(deliveryId) ?? 0) + 1;
+    taken.set(deliveryId, count);
+    const standsStill = steps[deliveryId] === count;
+    if (standsStill) stands[deliveryId] = step;
+    else if (step === last && deliveryId in steps) throw new Error(`it has only ${count} steps`);
+    else if (step === last) hasEnded = true;
+    if (hasEnded && Object.keys(stands).length === Object.keys(steps).length) {
+      writeSync(process.stdout.fd, JSON.stringify({ stands }));
+      die();
+    }
+    return standsStill ? new Promise((goOn) => void standing.push(goOn)) : undefined;
+  };
+}
+
+const leaving = new AbortController();
+process.on('SIGTERM', () => leaving.abort());
+try {
+  const answer = await engine.work.copyBatch(batch, attemptOf({ attempt, retry: patient, signal: leaving.signal }));
+  process.stdout.write(JSON.stringify({ answer }));
+} catch (error) {
+  const { kind, message, context } = asWaybillError(error);
+  process.stdout.write(JSON.stringify({ error: { kind, message, leaseLost: context.leaseLost === true } }));
+}
 await engine.close();
 await store.close();

@@ -3,15 +3,17 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createEndpointPool } from '../../activities/endpoints.ts';
+import type { LeaseTimes } from '../../activities/limits/allowance.ts';
 import { createBuffers } from '../../activities/transfer/buffers.ts';
 import type { ActivityContext, TransferDependencies } from '../../activities/transfer/context.ts';
 import { createTransferWork } from '../../activities/transfer/index.ts';
 import type { PlanAnswer } from '../../activities/transfer/planTransfer.ts';
-import type { Log } from '../../connectors/contract.ts';
-import { createRegistry } from '../../connectors/registry.ts';
+import type { Connector, Log, Sink } from '../../connectors/contract.ts';
+import { type ConnectorRegistry, createRegistry } from '../../connectors/registry.ts';
 import { createSecretBox } from '../../identity/secrets.ts';
 import { createDialler } from '../../network/dialler.ts';
 import type { Store } from '../../prisma/contract.ts';
+import type { EndpointLimits } from '../../schema/configuration.ts';
 import type { Json, RetryPolicy } from '../../schema/plan.ts';
 
 const silent: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
@@ -29,22 +31,33 @@ export const impatient: RetryPolicy = {
 export const patient: RetryPolicy = { ...impatient, attempts: 3 };
 
 /** The engine without Temporal, over a store: what a worker process has. */
-export function openEngine(store: Store, observe?: TransferDependencies['observe']) {
+export function openEngine(
+  store: Store,
+  observe?: TransferDependencies['observe'],
+  {
+    leaseMs,
+    memoryBytes = 64 * 1024 * 1024,
+    onWrite,
+    limitTimes,
+  }: { leaseMs?: number; memoryBytes?: number; onWrite?: WriteListener; limitTimes?: LeaseTimes } = {},
+) {
   const dialler = createDialler({ loopback: true, allow: [] });
   const endpoints = createEndpointPool({
     store,
-    registry: createRegistry(),
+    registry: onWrite === undefined ? createRegistry() : listenedTo(createRegistry(), onWrite),
     secretBox,
     connectorContext: { dialler, localRoots: ['*'], log: silent },
     log: silent,
+    ...(limitTimes && { times: limitTimes }),
   });
   const dependencies: TransferDependencies = {
     store,
     endpoints,
     log: silent,
-    buffers: createBuffers({ ceilingBytes: 64 * 1024 * 1024 }),
+    buffers: createBuffers({ ceilingBytes: memoryBytes }),
     clock: { now: () => new Date() },
     ...(observe && { observe }),
+    ...(leaseMs !== undefined && { leaseMs }),
   };
   return {
     work: createTransferWork(dependencies),
@@ -57,6 +70,41 @@ export function openEngine(store: Store, observe?: TransferDependencies['observe
 }
 
 export type Engine = ReturnType<typeof openEngine>;
+
+/** Hears of each write to a target, before it is sent and when it is acknowledged. */
+export type WriteListener = (event: 'sent' | 'acknowledged', at: number, bytes: number) => void;
+
+function listenedTo(registry: ConnectorRegistry, onWrite: WriteListener): ConnectorRegistry {
+  return {
+    ...registry,
+    open(...parameters) {
+      const opened = registry.open(...parameters);
+      if (opened.serves !== 'files') return opened;
+      const connector = opened.endpoint;
+      const begin: Connector['begin'] = async (...words) => {
+        const sink = await connector.begin(...words);
+        const write: Sink['write'] = async (bytes, at, signal) => {
+          onWrite('sent', at, bytes.length);
+          await sink.write(bytes, at, signal);
+          onWrite('acknowledged', at, bytes.length);
+        };
+        return bound(sink, { write });
+      };
+      return { serves: 'files', endpoint: bound(connector, { begin }) };
+    },
+  };
+}
+
+/** The same object but for some of its methods; the others keep their own `this`. */
+function bound<Target extends object>(target: Target, instead: Partial<Target>): Target {
+  return new Proxy(target, {
+    get(_, name) {
+      if (name in instead) return instead[name as keyof Target];
+      const value = target[name as keyof Target];
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}
 
 export function attemptOf(options: Partial<ActivityContext> & { retry?: RetryPolicy } = {}): ActivityContext {
   const { retry = impatient, ...rest } = options;
@@ -190,7 +238,7 @@ export async function addEndpoint(
   connector: string,
   config: Record<string, unknown>,
   secrets: Record<string, string> = {},
-  limits: Record<string, number> = {},
+  limits: EndpointLimits = {},
 ): Promise<void> {
   const refs = Object.fromEntries(Object.keys(secrets).map((secret) => [secret, `${name}/${secret}`]));
   await store.sql(tenantId, async (sql) => {

@@ -1,0 +1,98 @@
+import type { Hold } from '../schema/workflow.ts';
+import type { Sql } from './contract.ts';
+
+/** Says which endpoints a run waits for, and forgets those it waited for before. A run that has ended waits for none. */
+export async function setRunHolds(
+  sql: Sql,
+  tenantId: string,
+  runId: string,
+  waitingFor: string | null,
+  holds: readonly Hold[],
+): Promise<void> {
+  const going = await sql.query(
+    `update run set waiting_for = $3::text
+      where tenant_id = $1::uuid and id = $2::uuid and status = 'running' returning 1 as one`,
+    [tenantId, runId, waitingFor],
+  );
+  await clearRunHolds(sql, tenantId, runId);
+  if (going.length === 0 || holds.length === 0) return;
+  await sql.query(
+    `insert into run_hold (tenant_id, run_id, endpoint_id, reason, until)
+     select $1::uuid, $2::uuid, e.id, h.reason, to_timestamp(h.until / 1000)
+       from unnest($3::text[], $4::text[], $5::float8[]) as h(endpoint, reason, until)
+       join connector_endpoint e on e.tenant_id = $1::uuid and e.name = h.endpoint
+     on conflict do nothing`,
+    [
+      tenantId,
+      runId,
+      holds.map(({ endpoint }) => endpoint),
+      holds.map(({ reason }) => reason),
+      holds.map(({ untilMs }) => untilMs),
+    ],
+  );
+}
+
+export async function clearRunHolds(sql: Sql, tenantId: string, runId: string): Promise<void> {
+  await sql.query('delete from run_hold where tenant_id = $1::uuid and run_id = $2::uuid', [tenantId, runId]);
+}
+
+/** The workflows that wait for an endpoint, those of the oldest runs first. */
+export async function heldWorkflows(sql: Sql, tenantId: string, endpoint: string): Promise<string[]> {
+  const rows = await sql.query<{ workflowId: string }>(
+    `select r.workflow_id as "workflowId" from run_hold h
+       join connector_endpoint e on e.tenant_id = h.tenant_id and e.id = h.endpoint_id
+       join run r on r.tenant_id = h.tenant_id and r.id = h.run_id
+      where h.tenant_id = $1::uuid and e.name = $2::text and r.status = 'running'
+      order by r.created_at, r.id`,
+    [tenantId, endpoint],
+  );
+  return rows.map(({ workflowId }) => workflowId);
+}
+
+export interface HeldCounts extends Record<string, unknown> {
+  endpointId: string;
+  /** Runs that wait for it, and files of theirs that do. */
+  runs: number;
+  deliveries: number;
+}
+
+/** For the endpoints for which somebody waits. */
+export async function heldCounts(sql: Sql, tenantId: string, endpointIds: readonly string[]): Promise<HeldCounts[]> {
+  return sql.query<HeldCounts>(
+    `select h.endpoint_id as "endpointId", count(distinct h.run_id)::int as runs, count(d.id)::int as deliveries
+       from run_hold h
+       join connector_endpoint e on e.tenant_id = h.tenant_id and e.id = h.endpoint_id
+       left join delivery d on d.tenant_id = h.tenant_id and d.run_id = h.run_id and d.state = 'held'
+            and starts_with(d.error_message, e.name || ',')
+      where h.tenant_id = $1::uuid and h.endpoint_id = any($2::uuid[])
+      group by h.endpoint_id`,
+    [tenantId, endpointIds],
+  );
+}
+
+/** Marks what of a batch has not begun as held, with the reason. */
+export async function holdDeliveries(
+  sql: Sql,
+  tenantId: string,
+  { transferId, batch, reason }: { transferId: string; batch: number; reason: string },
+): Promise<void> {
+  await sql.query(
+    `update delivery set state = 'held', error_kind = 'unavailable', error_message = $4::text, updated_at = now()
+      where tenant_id = $1::uuid and transfer_id = $2::uuid and batch = $3::int
+        and (state = 'planned' or (state = 'held' and error_message is distinct from $4::text))`,
+    [tenantId, transferId, batch, reason],
+  );
+}
+
+/** What was held of a batch goes on: it is planned again. */
+export async function releaseDeliveries(
+  sql: Sql,
+  tenantId: string,
+  { transferId, batch }: { transferId: string; batch: number },
+): Promise<void> {
+  await sql.query(
+    `update delivery set state = 'planned', error_kind = null, error_message = null, updated_at = now()
+      where tenant_id = $1::uuid and transfer_id = $2::uuid and batch = $3::int and state = 'held'`,
+    [tenantId, transferId, batch],
+  );
+}

@@ -1,0 +1,326 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { createReadStream } from 'node:fs';
+import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { limits } from '../../activities/transfer/context.ts';
+import { createTestDatabase, type TestDatabase } from '../servers/database.ts';
+import { startProxy, type TcpProxy } from '../servers/proxy.ts';
+import { type Sshd, startSshd } from '../servers/sshd.ts';
+import { startVersitygw, type Versitygw } from '../servers/versitygw.ts';
+import type { CopyOptions } from './copyProcess.ts';
+import { addEndpoint, attemptOf, type Engine, openEngine, openWorld, patient, type World } from './world.ts';
+
+const copyProcess = fileURLToPath(new URL('./copyProcess.ts', import.meta.url));
+const mebibyte = 1024 * 1024;
+const sourceBytes = 96 * mebibyte + 12_345;
+const twoWindows = 64 * mebibyte;
+/** So slow that a process can be caught in mid-file, and so fast that the tests end. */
+const bytesPerSecond = 40 * mebibyte;
+
+let database: TestDatabase;
+let engine: Engine;
+let sshd: Sshd;
+let gateway: Versitygw;
+const proxies: Record<string, TcpProxy> = {};
+let folder: string;
+let content: Buffer;
+let contentHash: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'waybill-resume-'));
+  [database, sshd, gateway] = await Promise.all([createTestDatabase(), startSshd({ root: '/' }), startVersitygw()]);
+  await mkdir(join(gateway.folder, 'bucket'));
+  for (const [name, { port }] of Object.entries({ sftp: sshd, s3: { port: gateway.port } })) {
+    proxies[name] = await startProxy({ host: '127.0.0.1', port });
+    proxies[name].shape({ bytesPerSecond });
+  }
+  engine = openEngine(database.store);
+  content = randomBytes(sourceBytes);
+  contentHash = createHash('sha256').update(content).digest('hex');
+});
+afterAll(async () => {
+  await engine?.close();
+  for (const proxy of Object.values(proxies)) await proxy.stop();
+  await gateway?.stop();
+  await sshd?.stop();
+  await database?.drop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+type Kind = 'local' | 'sftp' | 's3';
+interface Place {
+  alias: string;
+  /** Where its files are on this machine. */
+  folder: string;
+}
+
+/** A folder of its own, reached as that kind of endpoint; what goes over a network goes through a slow line. */
+async function openPlace(world: World, kind: Kind, role: 'source' | 'target'): Promise<Place> {
+  const alias = `${role}-${kind}`;
+  const name = `${alias}${world.aliases.partner!.slice('partner'.length)}`;
+  world.aliases[alias] = name;
+  const root = role === 'source' ? world.source : world.target;
+  const { store } = database;
+  if (kind === 'local') await addEndpoint(store, world.tenantId, name, 'local', { root });
+  if (kind === 'sftp') {
+    const { host, username, hostKeys, privateKey } = sshd;
+    const config = { host, port: proxies.sftp!.port, username, root, hostKeys, connections: 1 };
+    await addEndpoint(store, world.tenantId, name, 'sftp', config, { privateKey });
+  }
+  if (kind !== 's3') return { alias, folder: root };
+  const { region, accessKeyId, secretAccessKey } = gateway;
+  const endpoint = `http://127.0.0.1:${proxies.s3!.port}`;
+  const config = { endpoint, region, accessKeyId, bucket: 'bucket', prefix: name };
+  await addEndpoint(store, world.tenantId, name, 's3', config, { secretAccessKey });
+  return { alias, folder: join(gateway.folder, 'bucket', name) };
+}
+
+/** A delivery of one large file that has been planned, and what came of it. */
+async function openDelivery([from, to]: [Kind, Kind]) {
+  const world = await openWorld(database.store, database.tenants.a, engine);
+  const source = await openPlace(world, from, 'source');
+  const target = await openPlace(world, to, 'target');
+  await mkdir(join(source.folder, 'out'), { recursive: true });
+  await writeFile(join(source.folder, 'out/large.bin'), content);
+  const given = { from: `${source.alias}:/out/large.bin`, to: `${target.alias}:/in/` };
+  const runId = await world.newRun();
+  const { transferId } = await world.plan(runId, given);
+  const batch = { tenantId: world.tenantId, runId, transferId, batch: 0 };
+  return {
+    world,
+    given,
+    batch,
+    source: join(source.folder, 'out/large.bin'),
+    writeLog: join(folder, `${runId}.log`),
+    finish: () => engine.work.finishTransfer({ tenantId: world.tenantId, runId, transferId, status: 'succeeded' }),
+    arrived: () => hashOf(join(target.folder, 'in/large.bin')),
+    async leftBehind(): Promise<unknown[]> {
+      const parts = (await readdir(target.folder, { recursive: true })).filter((name) => name.endsWith('.part'));
+      const uploads = await engine.endpoints.use(world.tenantId, world.aliases[target.alias]!, (connector) =>
+        connector.sweep!('/in', -60_000, AbortSignal.timeout(30_000)),
+      );
+      const claims = await database.asOwner(
+        `select 1 from delivery_claim c join delivery d on d.id = c.delivery_id
+          where c.delivered_at is null and d.target_endpoint = '${world.aliases[target.alias]}'`,
+      );
+      return [...parts, ...Array.from({ length: uploads }, () => 'an upload'), ...claims];
+    },
+    async published(): Promise<number> {
+      const names = Object.values(world.aliases);
+      const events = await world.events('delivery.published');
+      return events.filter(({ data }) => names.includes((data.target as { endpoint: string }).endpoint)).length;
+    },
+  };
+}
+
+type Delivery = Awaited<ReturnType<typeof openDelivery>>;
+
+function startCopying({ batch, writeLog }: Delivery, attempt: number, more: Partial<CopyOptions> = {}) {
+  const options: CopyOptions = { applicationUrl: database.applicationUrl, batch, attempt, writeLog, ...more };
+  const child = spawn(process.execPath, [copyProcess, JSON.stringify(options)], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const said = { out: '', error: '' };
+  child.stdout.on('data', (text) => {
+    said.out += text;
+  });
+  child.stderr.on('data', (text) => {
+    said.error += text;
+  });
+  const ended = once(child, 'close').then(([, signal]) => ({ signal, ...said }));
+  return { child, ended };
+}
+
+interface Write {
+  event: 'sent' | 'acknowledged';
+  at: number;
+  bytes: number;
+}
+
+async function readWrites(path: string): Promise<Write[]> {
+  const text = await readFile(path, 'utf8').catch(() => '');
+  const lines = text.split('\n').filter((line) => line !== '');
+  return lines.map((line) => {
+    const [event, at, bytes] = line.split(' ');
+    return { event: event as Write['event'], at: Number(at), bytes: Number(bytes) };
+  });
+}
+
+const sum = (writes: readonly Write[], event: Write['event']) =>
+  writes.filter((write) => write.event === event).reduce((total, { bytes }) => total + bytes, 0);
+
+/** Up to where everything from `from` on is acknowledged. */
+function certainUpTo(writes: readonly Write[], from: number): number {
+  const acknowledged = writes.filter(({ event }) => event === 'acknowledged').sort((one, other) => one.at - other.at);
+  return acknowledged.reduce((end, { at, bytes }) => (at === end ? at + bytes : end), from);
+}
+
+/** Waits until the target has acknowledged so much since `before` lines of the log. */
+async function acknowledged(path: string, before: number, bytes: number, child: ChildProcess): Promise<void> {
+  while (sum((await readWrites(path)).slice(before), 'acknowledged') < bytes) {
+    if (child.exitCode !== null || child.signalCode !== null)
+      throw new Error('the copy ended before it could be caught');
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+async function hashOf(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const piece of createReadStream(path)) hash.update(piece);
+  return hash.digest('hex');
+}
+
+/** Kills a process that copies, when it has brought so much; gives where the next one must go on at the latest. */
+async function killInMidFile(delivery: Delivery, attempt: number, bytes: number) {
+  const before = (await readWrites(delivery.writeLog)).length;
+  const { child, ended } = startCopying(delivery, attempt, { leaseMs: 400 });
+  await acknowledged(delivery.writeLog, before, bytes, child);
+  child.kill('SIGKILL');
+  const { signal, error } = await ended;
+  expect(signal, error).toBe('SIGKILL');
+  const writes = (await readWrites(delivery.writeLog)).slice(before);
+  const from = Math.min(...writes.map(({ at }) => at));
+  return { from, certain: certainUpTo(writes, from) };
+}
+
+const pairs: Array<[Kind, Kind]> = [
+  ['local', 'sftp'],
+  ['sftp', 'local'],
+  ['local', 's3'],
+  ['s3', 'local'],
+  ['sftp', 's3'],
+  ['s3', 'sftp'],
+];
+
+describe('a worker killed three times in the middle of a file', () => {
+  test.each(pairs)('from %s to %s costs at most a window each time', async (...pair) => {
+    const delivery = await openDelivery(pair);
+    try {
+      const kills = [];
+      for (const attempt of [1, 2, 3]) kills.push(await killInMidFile(delivery, attempt, 44 * mebibyte));
+      const before = (await readWrites(delivery.writeLog)).length;
+      const { ended } = startCopying(delivery, 4);
+      const { out, error } = await ended;
+      expect(JSON.parse(out || error)).toMatchObject({ answer: { files: 1, failed: 0 } });
+      const writes = await readWrites(delivery.writeLog);
+      const begins = [...kills.slice(1).map(({ from }) => from), Math.min(...writes.slice(before).map(({ at }) => at))];
+      expect(kills[0]!.from).toBe(0);
+      for (const [index, { certain }] of kills.entries())
+        expect(begins[index]).toBeGreaterThanOrEqual(certain - limits.windowBytes - mebibyte);
+      expect(sum(writes, 'sent')).toBeLessThanOrEqual(sourceBytes + 3 * twoWindows);
+      await delivery.finish();
+      expect(await delivery.arrived()).toBe(contentHash);
+      expect(await delivery.published()).toBe(1);
+      expect(await delivery.leftBehind()).toEqual([]);
+    } finally {
+      await delivery.world.remove();
+    }
+  });
+});
+
+test('a source that changed since the worker was killed is sent from its first byte, and the reason is told', async () => {
+  const delivery = await openDelivery(['local', 'sftp']);
+  await killInMidFile(delivery, 1, 44 * mebibyte);
+  const changed = Buffer.from(content).fill(7, 0, mebibyte);
+  await writeFile(delivery.source, changed);
+  await utimes(delivery.source, new Date(), new Date(Date.now() - 60_000));
+  const before = (await readWrites(delivery.writeLog)).length;
+  const { out, error } = await startCopying(delivery, 2).ended;
+  expect(JSON.parse(out || error)).toMatchObject({ answer: { files: 1, failed: 0 } });
+  await delivery.finish();
+  const writes = (await readWrites(delivery.writeLog)).slice(before);
+  expect(sum(writes, 'sent')).toBe(sourceBytes);
+  expect(await delivery.arrived()).toBe(createHash('sha256').update(changed).digest('hex'));
+  const [row] = await delivery.world.deliveries(delivery.batch.runId);
+  expect(row).toMatchObject({ errorMessage: 'sent again from its first byte: the source has changed since' });
+  const told = (await delivery.world.events('delivery.restarted')).filter(({ deliveryId }) => deliveryId === row!.id);
+  expect(told.map(({ data }) => data.reason)).toEqual(['the source has changed since']);
+  expect(await delivery.leftBehind()).toEqual([]);
+  await delivery.world.remove();
+});
+
+test('what the target kept and then lost in a crash is found out, and the file is sent from its first byte', async () => {
+  const delivery = await openDelivery(['sftp', 'local']);
+  await killInMidFile(delivery, 1, 60 * mebibyte);
+  const [part] = (await readdir(join(delivery.world.target, 'in'))).filter((name) => name.endsWith('.part'));
+  const path = join(delivery.world.target, 'in', part!);
+  await writeFile(path, Buffer.from(await readFile(path)).fill(0, 4 * mebibyte, 5 * mebibyte));
+  const { out, error } = await startCopying(delivery, 2).ended;
+  expect(JSON.parse(out || error)).toMatchObject({ answer: { files: 1, failed: 0 } });
+  await delivery.finish();
+  expect(await delivery.arrived()).toBe(contentHash);
+  const [row] = await delivery.world.deliveries(delivery.batch.runId);
+  expect(row!.errorMessage).toMatch(/^sent again from its first byte: what the target kept differs from the source/);
+  expect(await delivery.leftBehind()).toEqual([]);
+  await delivery.world.remove();
+});
+
+test('another run goes on with the file of one whose worker died', async () => {
+  const delivery = await openDelivery(['local', 'sftp']);
+  const { certain } = await killInMidFile(delivery, 1, 60 * mebibyte);
+  const { world, given, finish } = delivery;
+  const runId = await world.newRun();
+  const { transferId } = await world.plan(runId, given);
+  const before = (await readWrites(delivery.writeLog)).length;
+  const next = { ...delivery, batch: { ...delivery.batch, runId, transferId } };
+  const { out, error } = await startCopying(next, 1).ended;
+  expect(JSON.parse(out || error)).toMatchObject({ answer: { files: 1, failed: 0 } });
+  const writes = (await readWrites(delivery.writeLog)).slice(before);
+  expect(Math.min(...writes.map(({ at }) => at))).toBeGreaterThanOrEqual(certain - limits.windowBytes - mebibyte);
+  await engine.work.finishTransfer({ tenantId: world.tenantId, runId, transferId, status: 'succeeded' });
+  await finish();
+  expect(await delivery.arrived()).toBe(contentHash);
+  expect(await delivery.published()).toBe(1);
+  expect(await delivery.leftBehind()).toEqual([]);
+  await world.remove();
+});
+
+test('a worker stopped for longer than its lease, finished by another and continued, writes and publishes nothing', async () => {
+  const delivery = await openDelivery(['local', 'sftp']);
+  const { child, ended } = startCopying(delivery, 1, { leaseMs: 2_000 });
+  await acknowledged(delivery.writeLog, 0, 30 * mebibyte, child);
+  child.kill('SIGSTOP');
+  await expect(engine.work.copyBatch(delivery.batch, attemptOf({ attempt: 2, retry: patient }))).resolves.toMatchObject(
+    { files: 1 },
+  );
+  expect(await delivery.published()).toBe(1);
+  const before = (await readWrites(delivery.writeLog)).filter(({ event }) => event === 'sent').length;
+  child.kill('SIGCONT');
+  const { out, error } = await ended;
+  expect(JSON.parse(out || error)).toMatchObject({ error: { kind: 'conflict', leaseLost: true } });
+  expect((await readWrites(delivery.writeLog)).filter(({ event }) => event === 'sent')).toHaveLength(before);
+  await delivery.finish();
+  expect(await delivery.published()).toBe(1);
+  expect(await delivery.arrived()).toBe(contentHash);
+  expect(await delivery.leftBehind()).toEqual([]);
+  await delivery.world.remove();
+});
+
+test.each<[Kind, Kind]>([
+  ['local', 's3'],
+  ['local', 'sftp'],
+])('a worker that is asked to stop, from %s to %s, hands over what is acknowledged', async (...pair) => {
+  const delivery = await openDelivery(pair);
+  const { child, ended } = startCopying(delivery, 1);
+  await acknowledged(delivery.writeLog, 0, 40 * mebibyte, child);
+  child.kill('SIGTERM');
+  const { out, error } = await ended;
+  expect(JSON.parse(out || error)).toMatchObject({ error: { kind: 'cancelled' } });
+  const certain = certainUpTo(await readWrites(delivery.writeLog), 0);
+  const [handed] = await database.asOwner<{ state: string; bytes: string; token: unknown }>(
+    `select state, bytes_done::text as bytes, sink_token as token from delivery where run_id = '${delivery.batch.runId}'`,
+  );
+  expect(handed).toMatchObject({ state: 'planned', token: expect.objectContaining({ kind: expect.any(String) }) });
+  expect(Number(handed!.bytes)).toBeGreaterThanOrEqual(certain);
+  const before = (await readWrites(delivery.writeLog)).length;
+  expect(JSON.parse((await startCopying(delivery, 1).ended).out)).toMatchObject({ answer: { files: 1 } });
+  const writes = (await readWrites(delivery.writeLog)).slice(before);
+  expect(Math.min(...writes.map(({ at }) => at))).toBeGreaterThanOrEqual(certain - limits.windowBytes - mebibyte);
+  await delivery.finish();
+  expect(await delivery.arrived()).toBe(contentHash);
+  expect(await delivery.leftBehind()).toEqual([]);
+  await delivery.world.remove();
+});
