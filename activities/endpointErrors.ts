@@ -7,7 +7,9 @@ import type { Gate } from './transfer/gate.ts';
 export interface EndpointWatch {
   /** Waits until so many bytes may be read or written; undefined: at once. */
   admit(bytes: number, signal: AbortSignal): Promise<void> | undefined;
-  /** The endpoint has done something that was asked of it. */
+  /** The endpoint has answered a question. */
+  answered(): void;
+  /** The endpoint has done what was asked of it: a failure before is over. */
   worked(): void;
 }
 
@@ -16,7 +18,11 @@ export interface EndpointWatch {
  * is read and written keeps to the endpoint's bandwidth.
  */
 export function withEndpointName(connector: Connector, endpoint: string, watch: EndpointWatch): Connector {
-  const named = <Result>(call: Promise<Result>, path?: string) => nameErrors(call, endpoint, path);
+  const named = async <Result>(call: Promise<Result>, path?: string) => {
+    const result = await nameErrors(call, endpoint, path);
+    watch.answered();
+    return result;
+  };
   const done = async <Result>(call: Promise<Result>, path?: string) => {
     const result = await named(call, path);
     watch.worked();

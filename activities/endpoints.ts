@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { Connector, ConnectorContext, Log, Service, Services } from '../connectors/contract.ts';
+import type { Capabilities, Connector, ConnectorContext, Log, Service, Services } from '../connectors/contract.ts';
 import type { ConnectorRegistry, OpenedEndpoint } from '../connectors/registry.ts';
 import type { SecretBox } from '../identity/secrets.ts';
 import type { Store } from '../prisma/contract.ts';
@@ -26,6 +26,8 @@ export interface EndpointPool {
     endpointName: string,
     work: (connector: Connector, settings: EndpointSettings) => Promise<Result>,
   ): Promise<Result>;
+  /** What the connector of an endpoint can do, which takes no connection: also while it is held. Throws as `use` does otherwise. */
+  capabilities(tenantId: string, endpointName: string): Promise<Capabilities>;
   /** As `use`, for an endpoint that is there for something else than files. */
   useService<Kind extends Exclude<Service, 'files'>, Result>(
     tenantId: string,
@@ -65,6 +67,8 @@ interface Lent {
   breaker: Breaker;
   /** Failures are known that the next success puts an end to. */
   failing: boolean;
+  /** It has answered since. */
+  answered: boolean;
   /** Why it takes no work since it was lent. */
   held: WaybillError | null;
   users: number;
@@ -95,7 +99,7 @@ export function createEndpointPool(dependencies: {
   }, lookEveryMs);
   look.unref();
 
-  async function lend(tenantId: string, name: string): Promise<Lent> {
+  async function find(tenantId: string, name: string): Promise<{ lent: Lent; standing: EndpointStanding }> {
     if (closed) throw new WaybillError('unavailable', 'this worker is shutting down', { endpoint: name });
     const stored = await store.sql(tenantId, (sql) => findEndpoint(sql, tenantId, name));
     if (stored === undefined)
@@ -109,8 +113,8 @@ export function createEndpointPool(dependencies: {
     }
     lent.allowance.update(stored.limits);
     lent.failing = stored.standing.breaker !== null;
-    await admit(lent, stored.standing);
-    return lent;
+    if (lent.failing) lent.answered = false;
+    return { lent, standing: stored.standing };
   }
 
   /** Throws while the endpoint is held. After that of an open breaker one use goes through, to try. */
@@ -136,6 +140,9 @@ export function createEndpointPool(dependencies: {
     const allowance = allowanceOf(tenantId, stored);
     const watch: EndpointWatch = {
       admit: (bytes, signal) => allowance.throttle.take(bytes, signal),
+      answered: () => {
+        lent.answered = true;
+      },
       worked: () => {
         if (lent.failing) void worked(lent);
       },
@@ -154,6 +161,7 @@ export function createEndpointPool(dependencies: {
       allowance,
       breaker: breakerOf(store, { tenantId, endpointId, name, credential: revision }),
       failing: false,
+      answered: false,
       held: null,
       users: 0,
       usedAt: Date.now(),
@@ -185,6 +193,7 @@ export function createEndpointPool(dependencies: {
       return lent.failing ? quietly(lent, () => lent.breaker.releaseTrial()) : undefined;
     if (error.scope === 'connection' || error.scope === 'endpoint') {
       lent.failing = true;
+      lent.answered = false;
       return quietly(lent, () => lent.breaker.failed(error));
     }
     // It has answered, if only to refuse one file.
@@ -246,13 +255,14 @@ export function createEndpointPool(dependencies: {
     kind: Kind,
     work: (endpoint: Services[Kind], settings: EndpointSettings) => Promise<Result>,
   ): Promise<Result> {
-    const lent = await lend(tenantId, name);
+    const { lent, standing } = await find(tenantId, name);
     if (lent.opened.serves !== kind) throw wrongService(name, lent.opened.serves, kind);
+    await admit(lent, standing);
     if (lent.users++ === 0) lent.held = null;
     inUse.add(lent);
     try {
       const result = await work(lent.opened.endpoint as Services[Kind], lent.settings);
-      if (lent.failing) await worked(lent);
+      if (lent.failing && (lent.answered || kind !== 'files')) await worked(lent);
       return result;
     } catch (error) {
       await judge(lent, error);
@@ -267,6 +277,11 @@ export function createEndpointPool(dependencies: {
 
   return {
     use: (tenantId, endpointName, work) => using(tenantId, endpointName, 'files', work),
+    async capabilities(tenantId, endpointName) {
+      const { opened } = (await find(tenantId, endpointName)).lent;
+      if (opened.serves !== 'files') throw wrongService(endpointName, opened.serves, 'files');
+      return { ...opened.endpoint.capabilities };
+    },
     useService: (tenantId, endpointName, kind, work) => using(tenantId, endpointName, kind, work),
     async close() {
       closed = true;

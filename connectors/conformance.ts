@@ -7,7 +7,7 @@ import { namePromises } from './conformance/names.ts';
 import { readingPromises } from './conformance/reading.ts';
 import { removingPromises } from './conformance/removing.ts';
 import { resumePromises } from './conformance/resume.ts';
-import { type ConnectorPromise, eventually, never, type Opened, Random } from './conformance/steps.ts';
+import { type ConnectorPromise, eventually, never, type Opened, Random, whyNotProven } from './conformance/steps.ts';
 import { writingPromises } from './conformance/writing.ts';
 
 export type { Opened } from './conformance/steps.ts';
@@ -57,7 +57,7 @@ export function describeConnector(kind: string, options: ConformanceOptions): vo
       describe(group, () => {
         for (const promise of promises)
           test(promise.sentence, (context) => {
-            const why = notProven(promise, opened, skip[promise.sentence]);
+            const why = whyNotProven(promise, opened, skip[promise.sentence]);
             if (why !== undefined) context.skip(why);
             return prove(promise, opened, seed);
           });
@@ -74,14 +74,6 @@ export function describeConnector(kind: string, options: ConformanceOptions): vo
       expect(Object.keys(skip).filter((sentence) => skip[sentence]!.trim() === '')).toEqual([]);
     });
   });
-}
-
-/** Why a sentence is not proven, or undefined when it is to be. Throws for a skip of what the connector itself declares. */
-function notProven({ needs }: ConnectorPromise, opened: Opened, reason: string | undefined): string | undefined {
-  const isThere = needs === undefined || needs.isThere(opened.connector, opened);
-  if (reason === undefined) return isThere ? undefined : `not promised: ${needs.words} is not there`;
-  if (needs?.declared && isThere) throw new Error(`${needs.words} is declared, so it cannot be skipped (${reason})`);
-  return reason;
 }
 
 async function prove({ prove }: ConnectorPromise, opened: Opened, seed: number): Promise<void> {

@@ -44,7 +44,20 @@ const text = (path: string) => readFileSync(inRepository(path), 'utf8');
 
 describe('the pages', () => {
   test('hold blocks whose kind is known, so that each is tried by some test', () => {
-    const kinds = ['yaml', 'yaml steps', 'yaml bad', 'yaml file=', 'sh', 'js', 'graphql', 'text', 'usage', ''];
+    // `yml`: YAML with a connector of a plugin, which test/plugins checks and runs.
+    const kinds = [
+      'yaml',
+      'yaml steps',
+      'yaml bad',
+      'yaml file=',
+      'yml file=',
+      'sh',
+      'js',
+      'graphql',
+      'text',
+      'usage',
+      '',
+    ];
     const found = pages.flatMap((page) => page.blocks);
     const unknown = found.filter(
       ({ language, info }) => !kinds.includes(`${language} ${info}`.trim().replace(/=.*$/, '=')),

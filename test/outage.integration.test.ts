@@ -70,6 +70,31 @@ test(
   testTimeoutMs,
 );
 
+test(
+  'a large slow copy outlives PostgreSQL away for 20 s in the middle of it, and is published once',
+  async () => {
+    const content = randomBytes(48 * 1024 * 1024);
+    await writeFile(path.join(folder, 'partner/out', 'large.bin'), content);
+    const before = proxy.carried().client;
+    proxy.shape({ bytesPerSecond: 2 * 1024 * 1024 });
+    const started = await waybill(['run', 'outage', '--idempotency-key', randomUUID(), '--json'], installation);
+    const { id } = JSON.parse(started.stdout).run;
+    const sent = () => proxy.carried().client - before;
+    await expect.poll(sent, { timeout: 30_000, interval: 50 }).toBeGreaterThan(8 * 1024 * 1024);
+
+    await installation.restartPostgres(() => pause(awayMs));
+    proxy.heal();
+
+    const watched = await waybill(['watch', id, '--json'], installation);
+    expect(watched.code, watched.stderr).toBe(0);
+    expect((await readFile(path.join(folder, 'landing/large.bin'))).equals(content)).toBe(true);
+    expect(await temporaryFiles()).toEqual([]);
+    expect(await publishedEvents(id)).toBe(1);
+    expect(installation.serves()).toBe(true);
+  },
+  testTimeoutMs,
+);
+
 const temporaryFiles = async () =>
   (await readdir(path.join(folder, 'landing'))).filter((name) => name.startsWith('.waybill-'));
 

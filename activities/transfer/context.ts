@@ -89,7 +89,7 @@ export const limits = {
    * Bytes of one file that may be in doubt when its writer is killed. What is at the target then may have holes in its last
    * window, and what was sent may not have come there: twice this is sent again at most. Parts are there or not.
    */
-  windowBytes: 32 * 1024 * 1024,
+  windowBytes: 16 * 1024 * 1024,
   partWindowBytes: 64 * 1024 * 1024,
   /** A larger file is taken up where it was left, when its target can; a smaller one is sent again. */
   resumableBytes: 8 * 1024 * 1024,

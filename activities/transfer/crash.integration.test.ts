@@ -91,20 +91,8 @@ interface Scenario {
 
 const scenarios: Scenario[] = [
   {
-    words: 'an upload to SFTP, tried again',
-    given: { from: 'partner:/out/*', to: 'drop:/in/' },
-    content: largeFile,
-    next: 'attempt',
-  },
-  {
-    words: 'an upload to SFTP, taken over by another run',
+    words: 'an upload to SFTP that moves its sources, tried again',
     given: { from: 'partner:/out/*', to: 'drop:/in/', then: { move: '/done/' } },
-    content: largeFile,
-    next: 'run',
-  },
-  {
-    words: 'a download from SFTP, tried again',
-    given: { from: 'remote:/out/*', to: 'landing:/in/', then: { move: '/done/' } },
     content: largeFile,
     next: 'attempt',
   },
@@ -113,12 +101,6 @@ const scenarios: Scenario[] = [
     given: { from: 'remote:/out/*', to: 'landing:/in/' },
     content: largeFile,
     next: 'run',
-  },
-  {
-    words: 'an upload to S3, tried again',
-    given: { from: 'remote:/out/*', to: 'bucket:/in/', then: { move: '/done/' } },
-    content: largeFile,
-    next: 'attempt',
   },
   {
     words: 'an upload to S3, taken over by another run',

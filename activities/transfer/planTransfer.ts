@@ -99,11 +99,7 @@ export async function planTransfer(
         throw new WaybillError('not-found', `no file matches ${terms.from.glob ?? terms.from.path}`, {
           endpoint: terms.from.endpoint,
         });
-      const { caseSensitive } = await dependencies.endpoints.use(
-        tenantId,
-        terms.to.endpoint,
-        async (connector) => connector.capabilities,
-      );
+      const { caseSensitive } = await dependencies.endpoints.capabilities(tenantId, terms.to.endpoint);
       const work = { tenantId, runId, run, transferId: transfer.id, setId, caseSensitive };
       await store.sql(tenantId, (sql) => writePlan(sql, work));
     },

@@ -75,11 +75,15 @@ test('a source that is gone, or has other bytes, is said so at once, and nothing
   const changed = await resendFirst({ ...all, once: 'off', onConflict: 'overwrite' });
   await unlink(join(world.target, 'in/a.csv'));
   await writeFile(join(world.source, 'out/a.csv'), 'two');
-  expect(await changed.send()).toMatchObject({
+  const steps: string[] = [];
+  const watched = openEngine(database.store, (step) => void steps.push(step));
+  expect(await changed.send(watched)).toMatchObject({
     files: 0,
     failed: 1,
     firstFailure: { kind: 'not-found', message: expect.stringContaining('other bytes than those that were delivered') },
   });
+  await watched.close();
+  expect(steps).not.toContain('begun');
   await unlink(join(world.source, 'out/a.csv'));
   expect(await gone.send()).toMatchObject({
     files: 0,

@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { Connector } from '../../connectors/contract.ts';
-import { asWaybillError, type WaybillError } from '../../schema/errors.ts';
+import { asWaybillError } from '../../schema/errors.ts';
 
 /** What the endpoint's account may do in a folder; null: it could not be tried. */
 export interface EndpointRights {
@@ -38,7 +38,10 @@ export async function probe(connector: Connector, folder: string, signal: AbortS
   let present: string | null = null;
   try {
     const beganAtMs = Date.now();
-    rights.write = await may(() => write(connector, file, signal));
+    rights.write = await may(
+      () => write(connector, file, signal),
+      () => firstFile(connector, folder, signal),
+    );
     if (rights.write) {
       present = file;
       clockSkewMs = await skewOf(connector, file, (beganAtMs + Date.now()) / 2, signal);
@@ -63,17 +66,21 @@ export async function probe(connector: Connector, folder: string, signal: AbortS
 
 const cleanUpMs = 5_000;
 
-async function may(work: () => Promise<unknown>): Promise<boolean> {
+/** Some servers refuse without saying why: when `answers` shows that the connection still works, that is a missing right too. */
+async function may(work: () => Promise<unknown>, answers?: () => Promise<unknown>): Promise<boolean> {
   try {
     await work();
     return true;
   } catch (thrown) {
-    if (isMissingRight(asWaybillError(thrown))) return false;
-    throw thrown;
+    const { kind } = asWaybillError(thrown);
+    if (kind === 'forbidden' || kind === 'unsupported') return false;
+    if (kind !== 'unavailable' || answers === undefined) throw thrown;
+    await answers().catch(() => {
+      throw thrown;
+    });
+    return false;
   }
 }
-
-const isMissingRight = ({ kind }: WaybillError) => kind === 'forbidden' || kind === 'unsupported';
 
 async function firstFile(connector: Connector, folder: string, signal: AbortSignal): Promise<string | null> {
   for await (const page of connector.list(folder, { recursive: false }, signal)) {

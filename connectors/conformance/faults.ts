@@ -56,7 +56,7 @@ export interface FaultyLine {
 /** What goes wrong outside of us: it ends in the right kind, in time, with nothing visible, and is over when it is over. */
 export const faultPromises: ConnectorPromise[] = [];
 
-const wideBytes = 3 * 1024 * 1024;
+const wideBytes = 2 * 1024 * 1024;
 const slowBytesPerSecond = 1024 * 1024;
 const underWayBytes = 300 * 1024;
 
@@ -144,7 +144,7 @@ overLine('a connection that breaks while nothing is asked is replaced', async ({
 });
 
 for (const [words, shape, bytes] of [
-  ['a slow line', { bytesPerSecond: 512 * 1024 }, 900 * 1024],
+  ['a slow line', { bytesPerSecond: 512 * 1024 }, 640 * 1024],
   ['a line that delivers in slices', { sliceBytes: 97 }, 300 * 1024],
   ['a line with a long way', { latencyMs: 60 }, 600 * 1024],
 ] as const) {
@@ -242,8 +242,9 @@ function withFault<Name extends keyof Faults>(
 }
 
 function refused(name: 'wrongSecret' | 'changedHostKey' | 'expiredCertificate', words: string): void {
-  withFault(`${words} is unauthenticated`, name, async (connector) => {
+  withFault(`${words} is unauthenticated, whatever is asked`, name, async (connector) => {
     await fails('unauthenticated', connector.check(never()));
+    await fails('unauthenticated', connector.stat('/x', never()));
     await fails('unauthenticated', listAll(connector, '/'));
     await fails('unauthenticated', put(connector, '/x', Buffer.from('x')));
   });

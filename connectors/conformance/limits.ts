@@ -144,7 +144,7 @@ promise(
   'a file several times as large as the memory stated is written and read within it',
   async (connector, { memoryMiB = 0 }) => {
     const mebibyte = 2 ** 20;
-    const size = Math.max(4 * memoryMiB, 128) * mebibyte;
+    const size = Math.max(3 * memoryMiB, 128) * mebibyte;
     const bytes = pieceBytes(connector, size);
     const most = Math.max(1, Math.min(connector.capabilities.writesInFlight, Math.floor((16 * mebibyte) / bytes)));
     const buffers = Array.from({ length: most }, () => randomBytes(bytes));

@@ -74,6 +74,18 @@ export function both(one: Need, other: Need): Need {
   };
 }
 
+/** Why a sentence is not proven, or undefined when it is to be. Throws for a skip of what the connector itself declares. */
+export function whyNotProven(
+  { needs }: ConnectorPromise,
+  opened: Opened,
+  reason: string | undefined,
+): string | undefined {
+  const isThere = needs === undefined || needs.isThere(opened.connector, opened);
+  if (reason === undefined) return isThere ? undefined : `not promised: ${needs.words} is not there`;
+  if (needs?.declared && isThere) throw new Error(`${needs.words} is declared, so it cannot be skipped (${reason})`);
+  return reason;
+}
+
 /** Numbers that a seed decides (mulberry32): what was red is found again. */
 export class Random {
   readonly seed: number;

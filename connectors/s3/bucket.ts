@@ -8,8 +8,11 @@ import type { S3Patience, S3Settings } from './settings.ts';
 import type { Sign } from './signing.ts';
 import { readError } from './xml.ts';
 
-/** Servers that refuse a write by `If-None-Match: *`, and compare the checksums they are given. Others may ignore both. */
-const strictServers: readonly string[] = ['AmazonS3', 'VERSITYGW'];
+/**
+ * What a server calls itself that refuses a write by `If-None-Match: *` and compares the checksums it is given. Others may ignore both.
+ * `AmazonS3` is not among them: rclone and others say so too, and Amazon is known by its address.
+ */
+const strictServers: readonly string[] = ['VERSITYGW'];
 
 export interface Ask {
   method: Request['method'];

@@ -94,6 +94,8 @@ const readings: ReadonlyMap<string, Reading> = new Map(
       advice: 'Let the owner of the bucket restore it first.',
     },
     InvalidAccessKeyId: { kind: 'unauthenticated', says: 'the server does not know the accessKeyId', advice: wrongKey },
+    // versitygw answers so, with 404.
+    XAdminUserNotFound: { kind: 'unauthenticated', says: 'the server does not know the accessKeyId', advice: wrongKey },
     SignatureDoesNotMatch: {
       kind: 'unauthenticated',
       says: 'the server does not accept the signature',

@@ -29,6 +29,8 @@ export async function findObject(
     return { entry: entryOf(path, headers), headers };
   } catch (error) {
     if (hasStatus(error, 404)) return null;
+    // An answer to HEAD has no words: only a listing tells a key that is not known from a right that is missing.
+    if (hasStatus(error, 403)) await hasFolder(bucket, path, operation, signal);
     throw error;
   }
 }

@@ -34,7 +34,9 @@ export async function createUpload(
   const key = bucket.keyOf(path);
   const headers = { ...metadata, ...(checksum !== null && { 'x-amz-checksum-algorithm': checksum.algorithm }) };
   const { text } = await bucket.ask({ method: 'POST', key, query: { uploads: '' }, headers, operation, path }, signal);
-  const uploadId = textOf(readXml(text, 'InitiateMultipartUploadResult'), 'UploadId');
+  // The second name is what rclone says.
+  const result = readXml(text, 'InitiateMultipartUploadResult', 'InitiateMultipartUpload');
+  const uploadId = textOf(result, 'UploadId');
   if (uploadId === '') throw new WaybillError('protocol', `${path}: the server names no upload`, { operation, path });
   return { key, uploadId, path };
 }

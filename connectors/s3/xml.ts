@@ -18,9 +18,10 @@ const parser = new XMLParser({
   isArray: (name) => repeated.has(name),
 });
 
-/** The root element of an answer. Throws protocol when the text is not that element. */
-export function readXml(text: string, root: string): Element {
-  const found = tryXml(text)?.[root];
+/** The root element of an answer, by its name or by another that servers give it. Throws protocol when the text is not that element. */
+export function readXml(text: string, root: string, otherwise = root): Element {
+  const document = tryXml(text);
+  const found = document?.[root] ?? document?.[otherwise];
   // An element without content is an empty text.
   if (typeof found === 'string') return {};
   if (isElement(found)) return found;

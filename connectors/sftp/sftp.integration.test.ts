@@ -38,7 +38,7 @@ describeConnector('sftp, against rclone', {
       server = await startRcloneSftp(folder);
       return server;
     };
-    const { makeLink: _, memoryMiB: _same, ...opened } = await openAgainst(start, { writesInOrder: true });
+    const { makeLink: _, ...opened } = await openAgainst(start, { writesInOrder: true });
     return {
       ...opened,
       makeFiles: async (paths) => {
@@ -97,7 +97,6 @@ async function openAgainst(
     reopen: open,
     openConnections: async () => sockets.filter((socket) => !socket.destroyed).length,
     mostConnections: connections,
-    memoryMiB: 64,
     makeFiles: (paths) => makeFilesBelow(folder, paths),
     makeLink: (path, target) => symlink(join(folder, target), join(folder, path)),
     close: async () => {

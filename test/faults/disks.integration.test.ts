@@ -4,17 +4,19 @@ import { createTestDatabase, type TestDatabase } from '../servers/database.ts';
 import { mountSmall, type SmallFilesystem, whyNoFilesystem } from '../servers/filesystem.ts';
 import { type Engine, openEngine } from '../transfer/world.ts';
 import { contents, failureOf, type Ground, localGround, type Partner, type Passage, planPassage } from './passage.ts';
+import { startS3Partner } from './s3Partner.ts';
 import { startSftpPartner } from './sftpPartner.ts';
 
 const impossible = await whyNoFilesystem();
 let database: TestDatabase;
 let engine: Engine;
 let partner: Partner;
+let store: Partner;
 const disks: SmallFilesystem[] = [];
 const passages: Passage[] = [];
 
 beforeAll(async () => {
-  [database, partner] = await Promise.all([createTestDatabase(), startSftpPartner()]);
+  [database, partner, store] = await Promise.all([createTestDatabase(), startSftpPartner(), startS3Partner()]);
   engine = openEngine(database.store);
 });
 afterEach(async () => {
@@ -24,6 +26,7 @@ afterEach(async () => {
 afterAll(async () => {
   await engine?.close();
   await partner?.stop();
+  await store?.stop();
   await database?.drop();
 });
 
@@ -43,9 +46,14 @@ const grounds: Array<[string, (folder: string) => Promise<Ground>]> = [
   ['a local target', localGround],
   ['a target behind an SFTP server', (folder) => partner.ground(folder)],
 ];
+// Of a read-only disk versitygw says no more than that it failed: that is no promise of ours.
+const anyGrounds = [
+  ...grounds,
+  ['a target behind an S3 server', (folder) => store.ground(folder)] as (typeof grounds)[0],
+];
 
 describe.skipIf(impossible)(impossible ? `disks (skipped: ${impossible})` : 'disks', () => {
-  test.each(grounds)(
+  test.each(anyGrounds)(
     '%s that is full: disk-full, room is given back, and what is left travels later',
     async (_, groundOf) => {
       const disk = await mount('6m');

@@ -1,6 +1,5 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import type { Faults } from '../../connectors/conformance/faults.ts';
 import type { ConnectorContext } from '../../connectors/contract.ts';
 import { openLocal } from '../../connectors/local/connector.ts';
 import { mountSmall, whyNoFilesystem } from '../servers/filesystem.ts';

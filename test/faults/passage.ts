@@ -144,7 +144,7 @@ export async function planPassage(
 export function someFiles(): Map<string, Buffer> {
   return new Map([
     ['empty.bin', Buffer.alloc(0)],
-    ['large.bin', randomBytes(12 * 1024 * 1024)],
+    ['large.bin', randomBytes(10 * 1024 * 1024)],
     ['small.txt', Buffer.from('small')],
   ]);
 }

@@ -5,7 +5,7 @@ import type { Direction, Shape, TcpProxy } from '../servers/proxy.ts';
 import { type Engine, openEngine } from '../transfer/world.ts';
 import { failureOf, localGround, type Partner, type Passage, planPassage, underWay } from './passage.ts';
 
-const bytesPerSecond = 8 * 1024 * 1024;
+const bytesPerSecond = 12 * 1024 * 1024;
 /** The large file is on its way, and far from its end. */
 const underWayBytes = 2 * 1024 * 1024;
 
@@ -28,7 +28,7 @@ const faults: Fault[] = [
 ];
 
 const shapes: Array<[string, Shape]> = [
-  ['slow', { bytesPerSecond: 4 * 1024 * 1024 }],
+  ['slow', { bytesPerSecond: 8 * 1024 * 1024 }],
   ['delivering in slices', { sliceBytes: 1009 }],
   ['a long way', { latencyMs: 40 }],
 ];

@@ -1,18 +1,17 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { CreateBucketCommand } from '@aws-sdk/client-s3';
 import type { Faults } from '../../connectors/conformance/faults.ts';
 import type { ConnectorContext } from '../../connectors/contract.ts';
 import { openS3 } from '../../connectors/s3/connector.ts';
 import { readSettings, s3Patience } from '../../connectors/s3/settings.ts';
-import { makeCertificates } from '../servers/certificates.ts';
 import { mountSmall, type SmallFilesystem, whyNoFilesystem } from '../servers/filesystem.ts';
 import { startProxy } from '../servers/proxy.ts';
 import type { S3Bucket } from '../servers/s3.ts';
 import { startVersitygw, type Versitygw } from '../servers/versitygw.ts';
+import { startExpired } from './expired.ts';
 import type { Arranged } from './withFaults.ts';
 
 const impatient = { ...s3Patience, startTimeoutMs: 3_000, answerTimeoutMs: 3_000, slowAnswerTimeoutMs: 3_000 };
@@ -59,23 +58,6 @@ export async function openS3Faults(server: S3Bucket, context: ConnectorContext):
       await readOnly.stop();
       await busy.stop();
       for (const disk of disks) await disk.remove();
-    },
-  };
-}
-
-async function startExpired(): Promise<{ port: number; ca: string; stop(): Promise<void> }> {
-  const { ca, expired } = await makeCertificates();
-  const folder = await mkdtemp(path.join(tmpdir(), 'waybill-expired-'));
-  const files = { cert: path.join(folder, 'certificate.pem'), key: path.join(folder, 'key.pem') };
-  await writeFile(files.cert, expired.certificate);
-  await writeFile(files.key, expired.key, { mode: 0o600 });
-  const server = await startVersitygw(['--cert', files.cert, '--key', files.key]);
-  return {
-    port: server.port,
-    ca,
-    async stop() {
-      await server.stop();
-      await rm(folder, { recursive: true, force: true });
     },
   };
 }

@@ -50,3 +50,9 @@ export async function mountSmall(size: string, over?: string): Promise<SmallFile
     },
   };
 }
+
+/** Shows the folder at another place too; gives what ends that. */
+export async function showAt(place: string, folder: string): Promise<() => Promise<void>> {
+  await run('mount', ['--bind', folder, place]);
+  return async () => void (await run('umount', ['--lazy', place]));
+}

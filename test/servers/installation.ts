@@ -25,8 +25,13 @@ export interface Installation {
   stop(): Promise<void>;
 }
 
-/** Starts everything on free ports. Throws with what the first command says that does not succeed. */
-export async function startInstallation(): Promise<Installation> {
+/**
+ * Starts everything on free ports, with settings beside those that it needs; `prepare` is called with the folder before
+ * anything starts. Throws with what the first command says that does not succeed.
+ */
+export async function startInstallation(
+  prepare: (folder: string) => Promise<Record<string, string>> = async () => ({}),
+): Promise<Installation> {
   const folder = await realpath(await mkdtemp(path.join(tmpdir(), 'waybill-installation-')));
   await mkdir(path.join(folder, 'temporal'));
   const stateFolder = path.join(folder, 'state');
@@ -41,6 +46,7 @@ export async function startInstallation(): Promise<Installation> {
     WAYBILL_LOCAL_ROOTS: folder,
     WAYBILL_EGRESS_LOOPBACK: 'true',
     WAYBILL_PORT: '0',
+    ...(await prepare(folder)),
   };
   const keyFile = path.join(folder, 'api-key');
   const migrated = await waybill(['migrate', '--api-key-file', keyFile, '--json'], { environment });

@@ -44,6 +44,8 @@ export function openS3Client(
     region,
     credentials: { accessKeyId, secretAccessKey },
     forcePathStyle: true,
+    // With that header its requests go over another agent, which does not know our authority.
+    expectContinueHeader: false,
     ...(ca !== undefined && { requestHandler: { httpsAgent: { ca } } }),
   });
 }

@@ -17,8 +17,7 @@ import { addEndpoint, attemptOf, type Engine, openEngine, openWorld, patient, ty
 
 const copyProcess = fileURLToPath(new URL('./copyProcess.ts', import.meta.url));
 const mebibyte = 1024 * 1024;
-const sourceBytes = 96 * mebibyte + 12_345;
-const twoWindows = 64 * mebibyte;
+const sourceBytes = 72 * mebibyte + 12_345;
 /** So slow that a process can be caught in mid-file, and so fast that the tests end. */
 const bytesPerSecond = 40 * mebibyte;
 
@@ -152,6 +151,8 @@ async function readWrites(path: string): Promise<Write[]> {
 const sum = (writes: readonly Write[], event: Write['event']) =>
   writes.filter((write) => write.event === event).reduce((total, { bytes }) => total + bytes, 0);
 
+const firstOf = (writes: readonly Write[]) => Math.min(...writes.map(({ at }) => at));
+
 /** Up to where everything from `from` on is acknowledged. */
 function certainUpTo(writes: readonly Write[], from: number): number {
   const acknowledged = writes.filter(({ event }) => event === 'acknowledged').sort((one, other) => one.at - other.at);
@@ -182,48 +183,46 @@ async function killInMidFile(delivery: Delivery, attempt: number, bytes: number)
   const { signal, error } = await ended;
   expect(signal, error).toBe('SIGKILL');
   const writes = (await readWrites(delivery.writeLog)).slice(before);
-  const from = Math.min(...writes.map(({ at }) => at));
+  const from = firstOf(writes);
   return { from, certain: certainUpTo(writes, from) };
 }
 
-const pairs: Array<[Kind, Kind]> = [
-  ['local', 'sftp'],
-  ['sftp', 'local'],
-  ['local', 's3'],
-  ['s3', 'local'],
-  ['sftp', 's3'],
-  ['s3', 'sftp'],
+/** Each of them once as source and once as target; and how much a process may bring before it is killed. */
+const pairs: Array<[Kind, Kind, number]> = [
+  ['local', 'sftp', 34 * mebibyte],
+  ['s3', 'local', 34 * mebibyte],
+  ['sftp', 's3', 16 * mebibyte],
 ];
 
+/** What may be sent again at most after a process was killed: parts are there or not. */
+const lossOf = (target: Kind) => (target === 's3' ? 0 : limits.windowBytes + mebibyte);
+const windowOf = (target: Kind) => (target === 's3' ? limits.partWindowBytes : 2 * limits.windowBytes);
+
 describe('a worker killed three times in the middle of a file', () => {
-  test.each(pairs)('from %s to %s costs at most a window each time', async (...pair) => {
-    const delivery = await openDelivery(pair);
-    try {
-      const kills = [];
-      for (const attempt of [1, 2, 3]) kills.push(await killInMidFile(delivery, attempt, 44 * mebibyte));
-      const before = (await readWrites(delivery.writeLog)).length;
-      const { ended } = startCopying(delivery, 4);
-      const { out, error } = await ended;
-      expect(JSON.parse(out || error)).toMatchObject({ answer: { files: 1, failed: 0 } });
-      const writes = await readWrites(delivery.writeLog);
-      const begins = [...kills.slice(1).map(({ from }) => from), Math.min(...writes.slice(before).map(({ at }) => at))];
-      expect(kills[0]!.from).toBe(0);
-      for (const [index, { certain }] of kills.entries())
-        expect(begins[index]).toBeGreaterThanOrEqual(certain - limits.windowBytes - mebibyte);
-      expect(sum(writes, 'sent')).toBeLessThanOrEqual(sourceBytes + 3 * twoWindows);
-      await delivery.finish();
-      expect(await delivery.arrived()).toBe(contentHash);
-      expect(await delivery.published()).toBe(1);
-      expect(await delivery.leftBehind()).toEqual([]);
-    } finally {
-      await delivery.world.remove();
-    }
+  test.each(pairs)('from %s to %s costs at most a window each time', async (from, to, bytes) => {
+    const delivery = await openDelivery([from, to]);
+    const kills = [];
+    for (const attempt of [1, 2, 3]) kills.push(await killInMidFile(delivery, attempt, bytes));
+    const before = (await readWrites(delivery.writeLog)).length;
+    const { out, error } = await startCopying(delivery, 4).ended;
+    expect(JSON.parse(out || error)).toMatchObject({ answer: { files: 1, failed: 0 } });
+    const writes = await readWrites(delivery.writeLog);
+    const begins = [...kills.slice(1).map((kill) => kill.from), firstOf(writes.slice(before))];
+    expect(kills[0]!.from).toBe(0);
+    for (const [index, { certain }] of kills.entries())
+      expect(begins[index]).toBeGreaterThanOrEqual(certain - lossOf(to));
+    expect(sum(writes, 'sent')).toBeLessThanOrEqual(sourceBytes + 3 * windowOf(to));
+    await delivery.finish();
+    expect(await delivery.arrived()).toBe(contentHash);
+    expect(await delivery.published()).toBe(1);
+    expect(await delivery.leftBehind()).toEqual([]);
+    await delivery.world.remove();
   });
 });
 
 test('a source that changed since the worker was killed is sent from its first byte, and the reason is told', async () => {
   const delivery = await openDelivery(['local', 'sftp']);
-  await killInMidFile(delivery, 1, 44 * mebibyte);
+  await killInMidFile(delivery, 1, 24 * mebibyte);
   const changed = Buffer.from(content).fill(7, 0, mebibyte);
   await writeFile(delivery.source, changed);
   await utimes(delivery.source, new Date(), new Date(Date.now() - 60_000));
@@ -244,7 +243,7 @@ test('a source that changed since the worker was killed is sent from its first b
 
 test('what the target kept and then lost in a crash is found out, and the file is sent from its first byte', async () => {
   const delivery = await openDelivery(['sftp', 'local']);
-  await killInMidFile(delivery, 1, 60 * mebibyte);
+  await killInMidFile(delivery, 1, 40 * mebibyte);
   const [part] = (await readdir(join(delivery.world.target, 'in'))).filter((name) => name.endsWith('.part'));
   const path = join(delivery.world.target, 'in', part!);
   await writeFile(path, Buffer.from(await readFile(path)).fill(0, 4 * mebibyte, 5 * mebibyte));
@@ -260,7 +259,7 @@ test('what the target kept and then lost in a crash is found out, and the file i
 
 test('another run goes on with the file of one whose worker died', async () => {
   const delivery = await openDelivery(['local', 'sftp']);
-  const { certain } = await killInMidFile(delivery, 1, 60 * mebibyte);
+  const { certain } = await killInMidFile(delivery, 1, 40 * mebibyte);
   const { world, given, finish } = delivery;
   const runId = await world.newRun();
   const { transferId } = await world.plan(runId, given);
@@ -269,7 +268,7 @@ test('another run goes on with the file of one whose worker died', async () => {
   const { out, error } = await startCopying(next, 1).ended;
   expect(JSON.parse(out || error)).toMatchObject({ answer: { files: 1, failed: 0 } });
   const writes = (await readWrites(delivery.writeLog)).slice(before);
-  expect(Math.min(...writes.map(({ at }) => at))).toBeGreaterThanOrEqual(certain - limits.windowBytes - mebibyte);
+  expect(firstOf(writes)).toBeGreaterThanOrEqual(certain - lossOf('sftp'));
   await engine.work.finishTransfer({ tenantId: world.tenantId, runId, transferId, status: 'succeeded' });
   await finish();
   expect(await delivery.arrived()).toBe(contentHash);
@@ -299,13 +298,10 @@ test('a worker stopped for longer than its lease, finished by another and contin
   await delivery.world.remove();
 });
 
-test.each<[Kind, Kind]>([
-  ['local', 's3'],
-  ['local', 'sftp'],
-])('a worker that is asked to stop, from %s to %s, hands over what is acknowledged', async (...pair) => {
-  const delivery = await openDelivery(pair);
+test('a worker that is asked to stop hands over what is acknowledged', async () => {
+  const delivery = await openDelivery(['local', 's3']);
   const { child, ended } = startCopying(delivery, 1);
-  await acknowledged(delivery.writeLog, 0, 40 * mebibyte, child);
+  await acknowledged(delivery.writeLog, 0, 24 * mebibyte, child);
   child.kill('SIGTERM');
   const { out, error } = await ended;
   expect(JSON.parse(out || error)).toMatchObject({ error: { kind: 'cancelled' } });
@@ -313,12 +309,12 @@ test.each<[Kind, Kind]>([
   const [handed] = await database.asOwner<{ state: string; bytes: string; token: unknown }>(
     `select state, bytes_done::text as bytes, sink_token as token from delivery where run_id = '${delivery.batch.runId}'`,
   );
-  expect(handed).toMatchObject({ state: 'planned', token: expect.objectContaining({ kind: expect.any(String) }) });
+  expect(handed).toMatchObject({ state: 'planned', token: { kind: 'multipart' } });
   expect(Number(handed!.bytes)).toBeGreaterThanOrEqual(certain);
   const before = (await readWrites(delivery.writeLog)).length;
   expect(JSON.parse((await startCopying(delivery, 1).ended).out)).toMatchObject({ answer: { files: 1 } });
   const writes = (await readWrites(delivery.writeLog)).slice(before);
-  expect(Math.min(...writes.map(({ at }) => at))).toBeGreaterThanOrEqual(certain - limits.windowBytes - mebibyte);
+  expect(firstOf(writes)).toBeGreaterThanOrEqual(certain);
   await delivery.finish();
   expect(await delivery.arrived()).toBe(contentHash);
   expect(await delivery.leftBehind()).toEqual([]);
