@@ -5,6 +5,7 @@ import { openTransfers, releaseExpiredClaims } from '../prisma/ledger.ts';
 import { forgetIdempotencyKeys, loadRun, type UnfinishedRun, unfinishedRuns } from '../prisma/runs.ts';
 import type { Failure } from '../schema/plan.ts';
 import { runSignals } from '../schema/workflow.ts';
+import type { EndpointPool } from './endpoints.ts';
 import { finishRun } from './run.ts';
 import { finishTransfer } from './transfer/finishTransfer.ts';
 
@@ -17,6 +18,8 @@ const idempotencyKeyHours = 24;
 
 export interface ReconcileDependencies {
   store: Store;
+  /** From which unfinished copies of closed runs are removed. */
+  endpoints: EndpointPool;
   temporal: Client;
   log: Log;
 }
@@ -26,7 +29,12 @@ export interface ReconcileDependencies {
  * started, and lets those behind them enter; tells others what was decided while Temporal was away. Runs every 30 s, so
  * nothing that was closed outside stays open for a minute.
  */
-export async function reconcileRuns({ store, temporal, log }: ReconcileDependencies): Promise<{ closed: number }> {
+export async function reconcileRuns({
+  store,
+  endpoints,
+  temporal,
+  log,
+}: ReconcileDependencies): Promise<{ closed: number }> {
   const unfinished = await store.system((sql) => unfinishedRuns(sql, graceMs, rowsPerRound));
   let closed = 0;
   for (const run of unfinished) {
@@ -40,7 +48,8 @@ export async function reconcileRuns({ store, temporal, log }: ReconcileDependenc
     if (hasEnded((await store.sql(tenantId, (sql) => loadRun(sql, tenantId, runId)))?.status)) continue;
     const open = await store.sql(tenantId, (sql) => openTransfers(sql, tenantId, runId));
     const status = error.kind === 'cancelled' ? 'cancelled' : 'failed';
-    for (const transferId of open) await finishTransfer({ store }, { tenantId, runId, transferId, status });
+    for (const transferId of open)
+      await finishTransfer({ store, endpoints, log }, { tenantId, runId, transferId, status });
     const { wake } = await finishRun(store, { tenantId, runId, status, error, outputs: null });
     for (const next of wake) await quietly(() => temporal.workflow.getHandle(next).signal(runSignals.admission));
     log.warn({ tenantId, runId, reason: error.message }, 'closed a run that had ended outside');

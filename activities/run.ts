@@ -57,12 +57,12 @@ export async function controlRun(
   });
 }
 
-/** Notes which endpoints the run waits for now; none: it waits no more. Safe twice. */
+/** Notes which endpoints the run waits for now, and gives those that have become free meanwhile. Safe twice. */
 export async function noteHolds(
   store: Store,
   { tenantId, runId, holds }: RunArguments & { holds: Hold[] },
-): Promise<void> {
-  await store.sql(tenantId, (sql) => setRunHolds(sql, tenantId, runId, toldHolds(holds), holds));
+): Promise<{ free: string[] }> {
+  return { free: await store.sql(tenantId, (sql) => setRunHolds(sql, tenantId, runId, toldHolds(holds), holds)) };
 }
 
 /** `2026-11-22 18:00:00Z` */

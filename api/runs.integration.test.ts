@@ -65,12 +65,6 @@ const start = (input: Record<string, unknown> = {}, of = api) =>
     'StartRunInput',
     of,
   );
-/** A tenant has one. */
-let writtenHistory: ReturnType<typeof writeHistory> | undefined;
-function historyOfA() {
-  writtenHistory ??= writeHistory(api.database.store, api.database.tenants.a);
-  return writtenHistory;
-}
 const countRuns = async (of = api) =>
   Number((await of.database.asOwner<{ n: string }>('select count(*) n from run'))[0]!.n);
 
@@ -275,7 +269,7 @@ describe('retry', () => {
   });
 
   test('of failed deliveries names exactly those', async () => {
-    const history = await historyOfA();
+    const history = await writeHistory(api.database.store, api.database.tenants.a);
     const retried = await retry({ id: history.run, failedOnly: true });
     const one = await retryDelivery(history.delivery);
     for (const { run } of [retried, one]) {
@@ -290,61 +284,6 @@ describe('retry', () => {
     ]);
     expect((await retryDelivery(history.delivery)).code).toBe('NOTHING_TO_RETRY');
     expect((await retryDelivery(history.run)).__typename).toBe('NotFoundError');
-  });
-});
-
-describe('resend', () => {
-  const resend = (id: string, reason = 'the disk of the partner was lost', idempotencyKey: string = randomUUID()) =>
-    mutate('resendDelivery', { id, reason, idempotencyKey }, 'ResendDeliveryInput');
-  const set = (delivery: string, values: string) =>
-    api.database.asOwner(`update delivery set ${values} where id = $1`, [rowId('delivery', delivery)]);
-
-  test('of a delivered file is a run of its own for that delivery, with who asked and why, once for a key', async () => {
-    const history = await historyOfA();
-    await set(history.delivery, `state = 'settled', error_kind = null`);
-    const key = randomUUID();
-    const first = await resend(history.delivery, 'lost', key);
-    expect((await resend(history.delivery, 'lost', key)).run.id).toBe(first.run.id);
-    expect(first.run).toMatchObject({ trigger: 'resend', retryOf: { id: history.run } });
-    const [row] = await api.database.asOwner<{ retry_deliveries: string[] }>(
-      'select retry_deliveries from run where id = $1',
-      [rowId('run', first.run.id)],
-    );
-    expect(row!.retry_deliveries).toEqual([rowId('delivery', history.delivery)]);
-    const events = await api.database.asOwner(
-      `select data, principal_id, delivery_id from audit_event where type = 'delivery.resent' and run_id = $1`,
-      [rowId('run', first.run.id)],
-    );
-    expect(events).toEqual([
-      {
-        data: { pipeline: 'orders', reason: 'lost' },
-        principal_id: api.database.tenants.a.principalId,
-        delivery_id: rowId('delivery', history.delivery),
-      },
-    ]);
-  });
-
-  test('needs a reason, and a file that was delivered', async () => {
-    const history = await historyOfA();
-    const refused = async (values: string) => {
-      await set(history.delivery, values);
-      const { code, message } = await resend(history.delivery);
-      return `${code} ${message}`;
-    };
-    expect(await refused(`state = 'failed'`)).toMatch(/^NOTHING_TO_RESEND .*never delivered; retry its run/);
-    expect(await refused(`state = 'cancelled'`)).toMatch(/^NOTHING_TO_RESEND .*never delivered; retry its run/);
-    expect(await refused(`state = 'copying'`)).toMatch(/^NOTHING_TO_RESEND .*not been delivered yet/);
-    expect(await refused(`state = 'published', error_kind = null`)).toMatch(/^NOTHING_TO_RESEND .*under way/);
-    expect(await refused(`state = 'skipped', duplicate_of = id`)).toContain(
-      `${history.delivery} had delivered the file`,
-    );
-    await set(history.delivery, `state = 'skipped', duplicate_of = null`);
-    expect(await resend(history.delivery, ' ')).toMatchObject({
-      __typename: 'InvalidInputError',
-      path: ['input', 'reason'],
-    });
-    expect((await resend(history.run)).__typename).toBe('NotFoundError');
-    expect((await resend(history.delivery)).__typename).toBe('StartRunPayload');
   });
 });
 

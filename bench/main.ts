@@ -66,7 +66,7 @@ async function main(): Promise<number> {
 }
 
 async function measure(group: Group, names: readonly string[]): Promise<number> {
-  const label = names.length === 1 ? names[0] : 'bench';
+  const label = group.benchmarks.length === 1 ? names[0] : 'bench';
   const interrupted = interruption();
   try {
     await group.measure(new Set(names), {

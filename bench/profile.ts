@@ -16,7 +16,6 @@ interface CpuProfile {
 }
 
 const linesShown = 25;
-const ofMain = /^CPU\..*\.0\.\d+\.cpuprofile$/;
 
 /** When our own work was under way, in microseconds of the monotonic clock. */
 export interface Window {
@@ -31,8 +30,12 @@ export const monotonicUs = (): number => Number(process.hrtime.bigint() / 1000n)
  * windows: by package or folder, then by function. Natives count for the JavaScript that called them, and what waits for
  * others is idle. The sampling counts real time: on a busy machine some of it is another process's.
  */
-export async function hottest(folder: string, name: string, windows: readonly Window[]): Promise<string[]> {
-  const file = (await readdir(folder)).find((entry) => ofMain.test(entry));
+export async function hottest(
+  folder: string,
+  { name, pid, windows }: { name: string; pid: number; windows: readonly Window[] },
+): Promise<string[]> {
+  // CPU.<day>.<time>.<process>.<thread>.<number>: thread 0 is JavaScript's own.
+  const file = (await readdir(folder)).find((entry) => entry.startsWith('CPU.') && entry.includes(`.${pid}.0.`));
   if (file === undefined) return ['the worker left no profile'];
   const kept = join(folder, `${name}.cpuprofile`);
   await rename(join(folder, file), kept);

@@ -29,8 +29,9 @@ export interface Connector extends Reachable {
   /** Renames within the endpoint, creating the parent folder of `to`. Without `replace`, throws `exists` when `to` exists, atomically where the server can. Throws not-found. */
   rename?(from: string, to: string, options: { replace: boolean }, signal: AbortSignal): Promise<void>;
   /**
-   * Copies within the endpoint without moving bytes through us, creating the parent folder of `to`. Visible whole or not at all. Without
-   * `replace`, throws exists; throws not-found, and conflict when `from` is not the version `ifMatch`. Absent: copies travel through us.
+   * Copies within the endpoint without moving bytes through us, creating the parent folder of `to`. Visible whole or not at all; the modified
+   * time goes with it where it is kept. Without `replace`, throws exists; throws not-found, and conflict when `from` is not the version
+   * `ifMatch`. Absent, or `unsupported` where `capabilities.serverCopy` is false: copies travel through us.
    */
   copy?(from: string, to: string, options: CopyOptions, signal: AbortSignal): Promise<Entry>;
   /** Makes the folder and what is missing above it; gives whether anything was missing. Throws exists when a file is in the way. */
@@ -264,7 +265,10 @@ export interface ConnectorDefinition<Config extends TObject = TObject, Serves ex
   /** For servers that are trusted by the fingerprint of a key. */
   hostKeys?: {
     /** The keys that the server shows now, without signing in. Throws unavailable, timeout, egress-denied, protocol. */
-    shown(config: Static<Config>, context: ConnectorContext): Promise<Array<{ algorithm: string; fingerprint: string }>>;
+    shown(
+      config: Static<Config>,
+      context: ConnectorContext,
+    ): Promise<Array<{ algorithm: string; fingerprint: string }>>;
     trusted(config: Static<Config>): string[];
     /** The config that trusts these keys and no others. */
     trust(config: Static<Config>, fingerprints: readonly string[]): Static<Config>;

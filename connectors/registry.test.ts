@@ -12,8 +12,17 @@ const registry = createRegistry();
 const sftpConfig = { host: 'sftp.example', username: 'acme', hostKeys: [`SHA256:${'A'.repeat(43)}`] };
 
 test('what ships can be found by its kind, and each says what it is for', () => {
-  expect(registry.definitions.map(({ kind }) => kind)).toEqual(['local', 'sftp', 'http', 'smtp', 'slack', 'teams']);
+  expect(registry.definitions.map(({ kind }) => kind)).toEqual([
+    'local',
+    'sftp',
+    's3',
+    'http',
+    'smtp',
+    'slack',
+    'teams',
+  ]);
   expect(registry.definitions.map(({ serves }) => serves)).toEqual([
+    'files',
     'files',
     'files',
     'requests',
@@ -27,7 +36,7 @@ test('what ships can be found by its kind, and each says what it is for', () => 
 
 test('an unknown kind is invalid and names the known ones', () => {
   expect(() => registry.open('ftp', {}, {}, context)).toThrow(
-    /no connector "ftp"; known: local, sftp, http, smtp, slack, teams/,
+    /no connector "ftp"; known: local, sftp, s3, http, smtp, slack, teams/,
   );
 });
 

@@ -110,6 +110,11 @@ export const diagnosticCodes = {
     'Name one file, or loop over files.list.',
   ],
   TARGET_NOT_FOLDER: ['error', 'The target of a glob is not a folder.', 'End the target path in /.'],
+  SAME_TARGET: [
+    'error',
+    'Two targets of a transfer are the same place, or with `once: version` at the same endpoint.',
+    'Remove one of them, or give it another path.',
+  ],
   RESERVED_EVENT: [
     'error',
     'An event name of a family that only Waybill itself writes.',

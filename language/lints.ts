@@ -5,29 +5,74 @@ import type { Report, SourceRange } from './report.ts';
 import type { Located } from './source.ts';
 import { hasExpression, parseTemplate } from './template.ts';
 
-/** What a transfer says that is well-formed and still not meant. `compiled` is the checked form of `input`. */
-export function lintTransfer(input: Located, compiled: Record<string, Json>, report: Report): void {
+/**
+ * What a transfer says that is well-formed and still not meant. `compiled` is the checked form of `input`; `aliases` names
+ * the endpoint of each alias.
+ */
+export function lintTransfer(
+  input: Located,
+  compiled: Record<string, Json>,
+  aliases: Readonly<Record<string, string>>,
+  report: Report,
+): void {
   const from = asLocation(compiled.from);
-  const to = asLocation(compiled.to);
-  const target = input.entries?.get('to')?.value;
-  if (!from || !to || !target) return;
-  if (from.glob !== undefined && to.path !== undefined && !to.path.endsWith('/') && !to.path.endsWith('}}')) {
-    report.add(
-      'TARGET_NOT_FOLDER',
-      target.range,
-      'a glob can match many files: its target must be a folder, a path that ends in /',
-      `write ${to.path}/`,
-    );
-  }
-  const staysAtSource = !input.entries?.has('then');
+  const written = input.entries?.get('to')?.value;
+  if (!from || !written) return;
+  const given = Array.isArray(compiled.to) ? compiled.to : [compiled.to];
+  const targets = given.flatMap((one, index) => {
+    const to = asLocation(one);
+    return to === null ? [] : [{ ...to, range: (written.items?.[index] ?? written).range }];
+  });
   const once = compiled.once ?? 'target';
-  if (staysAtSource && once !== 'version' && to.path !== undefined && namesRun(to.path)) {
-    report.add(
-      'SENT_AGAIN_EVERY_RUN',
-      target.range,
-      'the source stays and the target path differs with each run: every run will send every file again',
-      'say `once: version`, or dispose of the source with `then`',
-    );
+  for (const to of targets) {
+    lintFolder(from, to, report);
+    if (!input.entries?.has('then') && once !== 'version') lintRepeated(to, report);
+  }
+  lintSameTarget(targets, once === 'version', aliases, report);
+}
+
+type Target = NonNullable<ReturnType<typeof asLocation>> & { range: SourceRange };
+
+function lintFolder(from: { glob?: string }, to: Target, report: Report): void {
+  if (from.glob === undefined || to.path === undefined || to.path.endsWith('/') || to.path.endsWith('}}')) return;
+  report.add(
+    'TARGET_NOT_FOLDER',
+    to.range,
+    'a glob can match many files: its target must be a folder, a path that ends in /',
+    `write ${to.path}/`,
+  );
+}
+
+/** Of a source that stays. */
+function lintRepeated(to: Target, report: Report): void {
+  if (to.path === undefined || !namesRun(to.path)) return;
+  report.add(
+    'SENT_AGAIN_EVERY_RUN',
+    to.range,
+    'the source stays and the target path differs with each run: every run will send every file again',
+    'say `once: version`, or dispose of the source with `then`',
+  );
+}
+
+function lintSameTarget(
+  targets: readonly Target[],
+  onceForEndpoint: boolean,
+  aliases: Readonly<Record<string, string>>,
+  report: Report,
+): void {
+  const seen = new Set<string>();
+  for (const { endpoint = '', path = '', range } of targets) {
+    const name = Object.hasOwn(aliases, endpoint) ? aliases[endpoint]! : endpoint;
+    const place = JSON.stringify(onceForEndpoint ? [name] : [name, path]);
+    if (seen.has(place))
+      report.add(
+        'SAME_TARGET',
+        range,
+        onceForEndpoint
+          ? `with \`once: version\` each endpoint gets a file once: ${name} is a target already`
+          : 'this place is a target already',
+      );
+    seen.add(place);
   }
 }
 
@@ -49,9 +94,10 @@ export function lintSelection(input: Located, report: Report): void {
 }
 
 /** What is not well-formed has been reported elsewhere, and is not looked at. */
-function asLocation(value: Json | undefined): { path?: string; glob?: string } | null {
+function asLocation(value: Json | undefined): { endpoint?: string; path?: string; glob?: string } | null {
   if (value === null || typeof value !== 'object' || Array.isArray(value)) return null;
   return {
+    ...(typeof value.endpoint === 'string' ? { endpoint: value.endpoint } : {}),
     ...(typeof value.path === 'string' ? { path: value.path } : {}),
     ...(typeof value.glob === 'string' ? { glob: value.glob } : {}),
   };

@@ -70,12 +70,22 @@ function withInnerFields(name: string, schema: TSchema, required: boolean): KeyR
 
 function innerFields(name: string, schema: TSchema): KeyReference[] {
   const shape = schema as ObjectSchema;
-  if (shape['x-location'] || shape['x-file-set'] || shape['x-steps']) return [];
+  if (shape['x-file-set'] || shape['x-steps']) return [];
+  if (shape['x-location']) return locationFields(name, shape);
   if (shape.anyOf) return innerFieldsOfUnion(name, shape.anyOf);
   const [named] = Object.values(shape.patternProperties ?? {});
   if (named) return innerFields(`${name}.<name>`, named);
   if (shape.items) return innerFields(`${name}[]`, shape.items);
   return fieldReference(schema, `${name}.`);
+}
+
+/** The place itself is explained by its type: what is left is what a mapping says besides. */
+function locationFields(name: string, { anyOf = [] }: ObjectSchema): KeyReference[] {
+  const list = anyOf.map((branch) => (branch as ObjectSchema).items).find((items) => items !== undefined);
+  const forms = (list as ObjectSchema | undefined)?.anyOf ?? [];
+  return forms
+    .flatMap((form) => innerFields(`${name}[]`, form))
+    .filter((field) => !/\[\]\.(endpoint|path|glob)$/.test(field.name));
 }
 
 /** Of several mappings only one is written: none of their keys is required for itself. */

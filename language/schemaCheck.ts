@@ -92,7 +92,7 @@ function withoutLosingBranches(all: readonly ErrorObject[], expressions: Readonl
     else if (candidates.length > 0) errors.push(union);
     else {
       const ofType = ofBranch.find(
-        (branch) => branch.length > 0 && branch.every((error) => error.keyword !== 'type' && error.keyword !== 'const'),
+        (branch) => branch.length > 0 && !branch.some((error) => isOfType(error) && isAt(union, error)),
       );
       if (ofType) errors.push(...ofType);
       else errors.push(union);
@@ -100,6 +100,9 @@ function withoutLosingBranches(all: readonly ErrorObject[], expressions: Readonl
   }
   return errors;
 }
+
+const isOfType = ({ keyword }: ErrorObject) => keyword === 'type' || keyword === 'const';
+const isAt = (one: ErrorObject, other: ErrorObject) => one.instancePath === other.instancePath;
 
 /** Whether a mapping has a key of that shape, or one that is spelt nearly so. */
 function resembles(data: object, branch: TSchema): boolean {

@@ -30,7 +30,7 @@ export function schemaWords(schema: TSchema): string {
   const shape = schema as WordedSchema;
   if (shape['x-steps']) return 'list of steps';
   if (shape['x-file-set']) return 'file set';
-  if (shape['x-location']) return locationWords[shape['x-location']] ?? 'location';
+  if (shape['x-location']) return listed(locationWords[shape['x-location']] ?? 'location', shape);
   if (shape['x-endpoint']) return 'alias of an endpoint';
   if (shape['x-expression']) return 'CEL';
   if (shape.anyOf?.length === Object.keys(errorKinds).length) return 'kind of failure';
@@ -51,6 +51,12 @@ const locationWords: Readonly<Record<string, string>> = {
   folder: 'location of a folder',
   target: 'location of a file, or of a folder (ends in /)',
 };
+
+/** What may also be a list of the same. */
+function listed(words: string, { anyOf = [] }: WordedSchema): string {
+  const list = anyOf.find((branch) => (branch as WordedSchema).type === 'array') as WordedSchema | undefined;
+  return list === undefined ? words : `${words}; or a list of them${atMost(list.maxItems)}`;
+}
 
 const patternWords: ReadonlyMap<string, string> = new Map([
   [durationPattern, 'duration'],

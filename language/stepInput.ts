@@ -61,9 +61,10 @@ function expressionPointers(input: Located): Set<string> {
   return pointers;
 }
 
-function compileValue(value: Located, schema: InputSchema | undefined, context: InputContext): Json {
+function compileValue(value: Located, given: InputSchema | undefined, context: InputContext): Json {
+  const schema = listForm(given, value) ?? given;
   if (schema?.['x-endpoint']) return checkEndpointAlias(value, context);
-  if (schema?.['x-location']) return checkLocation(value, schema['x-location'], context);
+  if (schema?.['x-location']) return compileLocation(value, schema, schema['x-location'], context);
   if (typeof value.value === 'string') return compileText(value, schema, context);
   if (value.items) return value.items.map((item) => compileValue(item, schema?.items, context));
   if (!value.entries) return value.value;
@@ -72,6 +73,21 @@ function compileValue(value: Located, schema: InputSchema | undefined, context: 
     ([name, entry]) => [name, compileValue(entry.value, shape?.properties?.[name], context)] as const,
   );
   return Object.fromEntries(entries);
+}
+
+/** Where a location may be a list of them, and is one. */
+function listForm(schema: InputSchema | undefined, value: Located): InputSchema | undefined {
+  return value.items && schema?.['x-location'] ? schema.anyOf?.find(({ type }) => type === 'array') : undefined;
+}
+
+/** The location, with what else its mapping says. */
+function compileLocation(value: Located, schema: InputSchema, accepts: LocationKind, context: InputContext): Json {
+  const location = checkLocation(value, accepts, context);
+  const more = [...(value.entries ?? [])].filter(([name]) => !['endpoint', 'path', 'glob'].includes(name));
+  if (more.length === 0 || location === value.value) return location;
+  const properties = objectShape(schema, value)?.properties;
+  const compiled = more.map(([name, entry]) => [name, compileValue(entry.value, properties?.[name], context)] as const);
+  return { ...(location as { [key: string]: Json }), ...Object.fromEntries(compiled) };
 }
 
 /** Of a union the mapping that has most of the keys. */

@@ -1,7 +1,7 @@
 import type { Sql } from './contract.ts';
 
 /** The failures in a row of one endpoint, as they stand in the database. */
-export interface BreakerRow extends Record<string, unknown> {
+interface BreakerRow extends Record<string, unknown> {
   credential: string;
   failures: number;
   openings: number;

@@ -2,7 +2,7 @@ import type { EndpointLimits } from '../schema/configuration.ts';
 import type { Sql } from './contract.ts';
 
 /** What a worker process wants of an endpoint, and what of its own lease it cannot give back yet. */
-export interface LeaseRequest {
+interface LeaseRequest {
   tenantId: string;
   endpointId: string;
   /** The process. */

@@ -1,21 +1,33 @@
 import type { Hold } from '../schema/workflow.ts';
 import type { Sql } from './contract.ts';
 
-/** Says which endpoints a run waits for, and forgets those it waited for before. A run that has ended waits for none. */
+/**
+ * Says which endpoints a run waits for, and forgets those it waited for before; gives those that hold nothing any more.
+ * Their rows are locked first: whoever frees one at the same time either is seen here, or sees the run waiting. A run that
+ * has ended waits for none.
+ */
 export async function setRunHolds(
   sql: Sql,
   tenantId: string,
   runId: string,
   waitingFor: string | null,
   holds: readonly Hold[],
-): Promise<void> {
+): Promise<string[]> {
+  const free = await sql.query<{ name: string }>(
+    `select e.name from connector_endpoint e
+       left join endpoint_breaker b on b.tenant_id = e.tenant_id and b.endpoint_id = e.id
+      where e.tenant_id = $1::uuid and e.name = any($2::text[]) and b.open_until is null
+        and (e.paused_at is null or e.paused_until <= now())
+      for share of e`,
+    [tenantId, holds.map(({ endpoint }) => endpoint)],
+  );
   const going = await sql.query(
     `update run set waiting_for = $3::text
       where tenant_id = $1::uuid and id = $2::uuid and status = 'running' returning 1 as one`,
     [tenantId, runId, waitingFor],
   );
   await clearRunHolds(sql, tenantId, runId);
-  if (going.length === 0 || holds.length === 0) return;
+  if (going.length === 0 || holds.length === 0) return [];
   await sql.query(
     `insert into run_hold (tenant_id, run_id, endpoint_id, reason, until)
      select $1::uuid, $2::uuid, e.id, h.reason, to_timestamp(h.until / 1000)
@@ -30,6 +42,7 @@ export async function setRunHolds(
       holds.map(({ untilMs }) => untilMs),
     ],
   );
+  return free.map(({ name }) => name);
 }
 
 export async function clearRunHolds(sql: Sql, tenantId: string, runId: string): Promise<void> {

@@ -14,7 +14,8 @@ export async function planResend(
   await sql.query(
     `insert into transfer (tenant_id, run_id, step, step_key, source_endpoint, target_endpoint, options, status, planned_at, batches)
      select d.tenant_id, $2::uuid, t.step, 'resend/' || d.id, d.source_endpoint, d.target_endpoint,
-            t.options || jsonb_build_object('then', null, 'once', 'off', 'recheck', false, 'resend', true, 'to', d.target_path),
+            t.options || jsonb_build_object('then', null, 'once', 'off', 'recheck', false, 'resend', true, 'targets',
+              jsonb_build_array(jsonb_build_object('endpoint', d.target_endpoint, 'to', d.target_path, 'required', true))),
             'running', now(), 1
        from delivery d join transfer t on t.tenant_id = d.tenant_id and t.id = d.transfer_id
       where d.tenant_id = $1::uuid and d.id = any($3::uuid[])

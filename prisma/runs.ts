@@ -108,7 +108,8 @@ export async function closeRun(
 
 /**
  * Plans the failed deliveries named by a retry run: for each transfer they belonged to, a new transfer of this run with
- * one planned delivery per file, in one batch. Safe twice: the transfer's step key is unique within the run.
+ * one planned delivery per file and target, in one batch. The other targets of such a file are planned too: those that have
+ * it answer so, and after the last one the source is disposed of. Safe twice: the transfer's step key is unique within the run.
  */
 export async function planRetry(
   sql: Sql,
@@ -125,11 +126,13 @@ export async function planRetry(
     [tenantId, runId, deliveryIds],
   );
   await sql.query(
-    `insert into delivery (tenant_id, transfer_id, run_id, batch, delivery_key, state, source_endpoint, source_path, source_size, source_modified, source_etag, target_endpoint, target_path)
-     select d.tenant_id, t.id, $2::uuid, 0, d.delivery_key, 'planned', d.source_endpoint, d.source_path, d.source_size, d.source_modified, d.source_etag, d.target_endpoint, d.target_path
+    `insert into delivery (tenant_id, transfer_id, run_id, batch, delivery_key, state, source_endpoint, source_path, source_size, source_modified, source_etag, target_endpoint, target, target_path)
+     select d.tenant_id, t.id, $2::uuid, 0, d.delivery_key, 'planned', d.source_endpoint, d.source_path, d.source_size, d.source_modified, d.source_etag, d.target_endpoint, d.target, d.target_path
        from delivery d join transfer t on t.tenant_id = d.tenant_id and t.run_id = $2::uuid and t.step_key = 'retry/' || d.transfer_id
-      where d.tenant_id = $1::uuid and d.id = any($3::uuid[])
-        and not exists (select 1 from delivery n where n.tenant_id = d.tenant_id and n.transfer_id = t.id and n.source_path = d.source_path and n.target_path = d.target_path)`,
+      where d.tenant_id = $1::uuid
+        and exists (select 1 from delivery f where f.tenant_id = $1::uuid and f.id = any($3::uuid[])
+                       and f.transfer_id = d.transfer_id and f.batch = d.batch and f.source_path = d.source_path)
+        and not exists (select 1 from delivery n where n.tenant_id = d.tenant_id and n.transfer_id = t.id and n.source_path = d.source_path and n.target = d.target)`,
     [tenantId, runId, deliveryIds],
   );
   return sql.query<{ transferId: string; batches: number }>(

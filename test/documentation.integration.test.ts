@@ -125,6 +125,8 @@ describe('the pages, followed from the first command to the last', { timeout: 18
 
   test('docs/authoring.md', () => follow('docs/authoring.md'));
 
+  test('docs/endpoints.md', () => follow('docs/endpoints.md'));
+
   test('docs/operating.md', async () => {
     await follow('docs/operating.md', async () => {
       for (const { text } of readPages().flatMap((page) =>
@@ -147,7 +149,14 @@ describe('the pages, followed from the first command to the last', { timeout: 18
 
   test('no other page has commands', () => {
     // test/plugins follows docs/connectors.md.
-    const followed = ['README.md', 'docs/connectors.md', 'docs/pipelines.md', 'docs/authoring.md', 'docs/operating.md'];
+    const followed = [
+      'README.md',
+      'docs/connectors.md',
+      'docs/pipelines.md',
+      'docs/authoring.md',
+      'docs/endpoints.md',
+      'docs/operating.md',
+    ];
     const others = readPages().filter(({ file, blocks }) => !followed.includes(file) && blocks.some(isCommands));
     expect(others.map(({ file }) => file)).toEqual([]);
   });

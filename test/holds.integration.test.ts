@@ -103,8 +103,8 @@ describe('a paused endpoint', () => {
     await decide('pauseEndpoint', 'landing-zone');
     const id = await line.start('in-from-acme', { folder: 'pause-one' });
     await untilHeld(id);
-    const held = await runOf(id);
-    expect(held).toMatchObject({ status: 'running', waitingFor: 'landing-zone, paused: their maintenance' });
+    const waitingFor = async () => (await runOf(id)).waitingFor;
+    await expect.poll(waitingFor, { timeout: effectiveMs }).toBe('landing-zone, paused: their maintenance');
     expect(await deliveriesOf(id)).toEqual(
       ['a', 'b'].map(() => ({
         state: 'held',

@@ -30,13 +30,13 @@ interface Queue {
 export class Holds {
   readonly #queues = new Map<string, Queue>();
   readonly #current = new Map<object, Hold>();
-  readonly #tell: (holds: Hold[]) => Promise<void>;
+  readonly #tell: (holds: Hold[]) => Promise<string[]>;
   readonly #show: () => void;
   #told = '[]';
   #telling: Promise<void> = Promise.resolve();
 
-  /** `tell` notes what the run waits for where others read it; `show` is called when that changes. */
-  constructor(tell: (holds: Hold[]) => Promise<void>, show: () => void) {
+  /** `tell` notes what the run waits for where others read it, and gives endpoints that are free again; `show` is called when that changes. */
+  constructor(tell: (holds: Hold[]) => Promise<string[]>, show: () => void) {
     this.#tell = tell;
     this.#show = show;
   }
@@ -113,7 +113,14 @@ export class Holds {
     if (now === this.#told) return this.#telling;
     this.#told = now;
     this.#show();
-    const tell = () => CancellationScope.nonCancellable(() => this.#tell(holds));
+    const tell = () =>
+      CancellationScope.nonCancellable(async () => {
+        // Whoever freed one before it was noted that the run waits for it could not tell the run.
+        for (const endpoint of await this.#tell(holds)) {
+          const queue = this.#queues.get(endpoint);
+          if (queue !== undefined) queue.releases++;
+        }
+      });
     // What a run waits for is for people: that it could not be written down stops nothing.
     this.#telling = this.#telling.then(tell).catch(() => undefined);
     return this.#telling;

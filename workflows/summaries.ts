@@ -45,6 +45,7 @@ function words(use: string, input: Record<string, Json>): string {
 
 function place(location: Json | undefined): string {
   if (typeof location === 'string') return location;
+  if (Array.isArray(location)) return location.map(place).join(', ');
   const { endpoint, path, glob } = (location ?? {}) as Record<string, string>;
   return `${endpoint}:${path ?? glob ?? ''}`;
 }

@@ -153,9 +153,11 @@ function toldWait(holds: readonly Hold[]): string | null {
   return told === null ? null : `waits for ${told}`;
 }
 
-async function noteHolds(run: RunArguments, holds: Hold[]): Promise<void> {
+async function noteHolds(run: RunArguments, holds: Hold[]): Promise<string[]> {
   const input = { ...run, holds } as unknown as Json;
-  await callOnce({ activity: 'run.holds', input, summary: 'note what the run waits for', ...bookkeeping });
+  const summary = 'note what the run waits for';
+  const answer = await callOnce({ activity: 'run.holds', input, summary, ...bookkeeping });
+  return (answer as unknown as { free: string[] }).free;
 }
 
 function callOnce(

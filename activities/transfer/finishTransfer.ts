@@ -35,16 +35,13 @@ export async function finishTransfer(dependencies: FinishDependencies, input: Fi
   return answer;
 }
 
-/** Without endpoints (where only the ledger is at hand) nothing is removed from a target. */
-type FinishDependencies = Pick<TransferDependencies, 'store'> &
-  Partial<Pick<TransferDependencies, 'endpoints' | 'log'>>;
+type FinishDependencies = Pick<TransferDependencies, 'store' | 'endpoints' | 'log'>;
 
 /** Removes unfinished writes that nobody will take up. It may take seconds, and what it cannot reach is left to the sweep. */
 async function discardAbandoned(
   { store, endpoints, log }: FinishDependencies,
   { tenantId, transferId }: FinishInput,
 ): Promise<void> {
-  if (endpoints === undefined) return;
   const left = await store.sql(tenantId, (sql) => abandonedWrites(sql, tenantId, transferId, limits.pageRows));
   const signal = AbortSignal.timeout(limits.discardMs);
   const gone: string[] = [];
@@ -53,13 +50,13 @@ async function discardAbandoned(
       await endpoints.use(tenantId, targetEndpoint, async (connector) => connector.discard?.(sinkToken, signal));
       gone.push(id);
     } catch (error) {
-      log?.warn({ deliveryId: id, endpoint: targetEndpoint, error: String(error) }, 'an unfinished write is left');
+      log.warn({ deliveryId: id, endpoint: targetEndpoint, error: String(error) }, 'an unfinished write is left');
     }
   if (gone.length > 0) await store.sql(tenantId, (sql) => forgetWrites(sql, tenantId, gone));
 }
 
 async function close(
-  { store }: FinishDependencies,
+  { store }: Pick<FinishDependencies, 'store'>,
   { tenantId, runId, transferId, status, failure: reason }: FinishInput,
 ): Promise<FinishAnswer> {
   return store.sql(tenantId, async (sql) => {

@@ -24,8 +24,16 @@ export type TransferOptions = {
   resend?: true;
   /** The folder below which source paths are kept: the fixed part of a glob, or the folder of a single file. */
   base: string;
+  /** Where each file goes. A delivery names its target by the position in this list. */
+  targets: readonly TransferTarget[];
+};
+
+export type TransferTarget = {
+  endpoint: string;
   /** Target file, or target folder (ends in /). */
   to: string;
+  /** The source is disposed of only when this one has the file. */
+  required: boolean;
 };
 
 /** The choice that `given[field]` names, or the first one when it is absent. Throws invalid. */
@@ -80,9 +88,11 @@ export function relativePath(path: string, base: string): string {
   return path.startsWith(folder) ? path.slice(folder.length) : baseName(path);
 }
 
-/** The stored options, as `planTransfer` wrote them. */
-export function asTransferOptions(stored: Json): TransferOptions {
-  return stored as TransferOptions;
+/** The options of a transfer, as `planTransfer` wrote them. Those of an older version have one target, `to`. */
+export function optionsOf({ options, targetEndpoint }: { options: Json; targetEndpoint: string }): TransferOptions {
+  const stored = options as Omit<TransferOptions, 'targets'> & { targets?: readonly TransferTarget[]; to?: string };
+  const { to = '/', targets = [{ endpoint: targetEndpoint, to, required: true }], ...rest } = stored;
+  return { ...rest, targets };
 }
 
 function invalid(field: string, what: string): WaybillError {

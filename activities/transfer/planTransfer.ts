@@ -26,19 +26,21 @@ import { type EventWriter, eventsOf } from './events.ts';
 import { withHeartbeat } from './heartbeat.ts';
 import { listingBase, listLocation } from './listing.ts';
 import {
-  asTransferOptions,
   choose,
   conflictRules,
   emptyRules,
   onceRules,
+  optionsOf,
   placeBelow,
   readDisposal,
   readSwitch,
   type TransferOptions,
+  type TransferTarget,
   verifyRules,
 } from './options.ts';
 import { readSelection, type Selection } from './selection.ts';
 import { stageListing } from './stageListing.ts';
+import { readTargets } from './targets.ts';
 import { asSourceVersion } from './version.ts';
 
 export interface PlanInput {
@@ -62,9 +64,9 @@ export interface PlanAnswer {
 }
 
 /**
- * Lists the source and writes one planned delivery for each file, in batches, all in one transaction: a plan is whole or
- * it is not. A second call gives the plan that exists. Throws before anything is planned: invalid for bad options and for
- * two source files with one target path (both named), as far as the target tells paths apart, not-found for an absent source and, with `onEmpty: fail`, for a
+ * Lists the source and writes one planned delivery for each file and target, in batches, all in one transaction: a plan is
+ * whole or it is not. The deliveries of one file are in one batch. A second call gives the plan that exists. Throws before
+ * anything is planned: invalid for bad options and for two source files with one target path (both named), as far as the target tells paths apart, not-found for an absent source and, with `onEmpty: fail`, for a
  * glob that matches nothing. Any other empty listing is 0 files.
  */
 export async function planTransfer(
@@ -82,7 +84,7 @@ export async function planTransfer(
       step,
       stepKey,
       sourceEndpoint: terms.from.endpoint,
-      targetEndpoint: terms.to.endpoint,
+      targetEndpoint: terms.options.targets[0]!.endpoint,
       options: terms.options,
     }),
   }));
@@ -99,17 +101,28 @@ export async function planTransfer(
         throw new WaybillError('not-found', `no file matches ${terms.from.glob ?? terms.from.path}`, {
           endpoint: terms.from.endpoint,
         });
-      const { caseSensitive } = await dependencies.endpoints.capabilities(tenantId, terms.to.endpoint);
-      const work = { tenantId, runId, run, transferId: transfer.id, setId, caseSensitive };
+      const endpoints = await caseRules(dependencies, tenantId, terms.options.targets);
+      const work = { tenantId, runId, run, transferId: transfer.id, setId, endpoints };
       await store.sql(tenantId, (sql) => writePlan(sql, work));
     },
   );
   return answer(dependencies, tenantId, transfer.id);
 }
 
+/** Target endpoint -> whether it tells upper and lower case apart. */
+async function caseRules(
+  { endpoints }: TransferDependencies,
+  tenantId: string,
+  targets: readonly TransferTarget[],
+): Promise<Map<string, boolean>> {
+  const rules = new Map<string, boolean>();
+  for (const { endpoint } of targets)
+    if (!rules.has(endpoint)) rules.set(endpoint, (await endpoints.capabilities(tenantId, endpoint)).caseSensitive);
+  return rules;
+}
+
 interface PlanTerms {
   from: Location;
-  to: Location;
   options: TransferOptions;
   selection: Selection;
   onEmpty: (typeof emptyRules)[number];
@@ -117,34 +130,30 @@ interface PlanTerms {
 
 function readTerms({ with: given, endpoints }: PlanInput, now: Date): PlanTerms {
   const from = parseLocation(given.from ?? null, endpoints);
-  const to = parseLocation(given.to ?? null, endpoints);
-  if (to.path === null) throw new WaybillError('invalid', '`to` is a file or a folder, not a glob', { field: 'to' });
-  if (from.glob !== null && !to.path.endsWith('/'))
-    throw new WaybillError('invalid', '`to` must be a folder (end in /), since `from` is a glob', { field: 'to' });
   if (from.path?.endsWith('/'))
     throw new WaybillError('invalid', '`from` names a folder; name a file, or a glob such as *', { field: 'from' });
+  const once = choose(given, 'once', onceRules);
   const options: TransferOptions = {
     onConflict: choose(given, 'onConflict', conflictRules),
-    once: choose(given, 'once', onceRules),
+    once,
     verify: choose(given, 'verify', verifyRules),
     then: readDisposal(given.then, from.glob !== null),
     recheck: readSwitch(given, 'recheck'),
     base: listingBase(from),
-    to: to.path,
+    targets: readTargets(given.to, { endpoints, manyFiles: from.glob !== null, once }),
   };
-  if (from.path !== null) refuseOntoItself(from, to, options);
+  if (from.path !== null) refuseOntoItself(from, options);
   return {
     from,
-    to,
     options,
     selection: readSelection(given, from.endpoint, now),
     onEmpty: choose(given, 'onEmpty', emptyRules),
   };
 }
 
-function refuseOntoItself(from: Location, to: Location, { base, then }: TransferOptions): void {
+function refuseOntoItself(from: Location, { base, then, targets }: TransferOptions): void {
   const path = from.path!;
-  if (from.endpoint === to.endpoint && placeBelow(to.path!, path, base) === path)
+  if (targets.some(({ endpoint, to }) => endpoint === from.endpoint && placeBelow(to, path, base) === path))
     throw new WaybillError('invalid', 'source and target are the same file', { endpoint: from.endpoint, path });
   if (then !== null && 'move' in then && placeBelow(then.move, path, base) === path)
     throw new WaybillError('invalid', '`then.move` names the source itself', { endpoint: from.endpoint, path });
@@ -157,13 +166,14 @@ function refuseOntoItself(from: Location, to: Location, { base, then }: Transfer
 async function stageSource(
   dependencies: TransferDependencies,
   { tenantId, runId }: PlanInput,
-  { from, to, options, selection }: PlanTerms,
+  { from, options, selection }: PlanTerms,
   signal: AbortSignal,
   onFiles: (count: number) => void,
 ): Promise<string> {
   const outputs: string[] = [];
   if (from.glob !== null && options.then !== null && 'move' in options.then) outputs.push(options.then.move);
-  if (from.glob !== null && from.endpoint === to.endpoint) outputs.push(options.to);
+  if (from.glob !== null)
+    outputs.push(...options.targets.filter(({ endpoint }) => endpoint === from.endpoint).map(({ to }) => to));
   const isOutput = (path: string) => outputs.some((folder) => path.startsWith(folder));
   const inputs = { ...selection, takesPath: (path: string) => !isOutput(path) && selection.takesPath(path) };
   return dependencies.endpoints.use(tenantId, from.endpoint, (connector) =>
@@ -182,22 +192,26 @@ interface PlanWork {
   run: LedgerRun;
   transferId: string;
   setId: string;
-  /** Of the target. */
-  caseSensitive: boolean;
+  /** Those of the targets, and whether they tell upper and lower case apart. */
+  endpoints: ReadonlyMap<string, boolean>;
 }
 
 async function writePlan(sql: Sql, work: PlanWork): Promise<void> {
   const { tenantId, runId, run, transferId, setId } = work;
   const transfer = await lockTransfer(sql, tenantId, transferId);
   if (!transfer.planned) {
-    const batches = createBatches();
+    const options = optionsOf(transfer);
+    const batches = createBatches(options.targets.length);
     const events = eventsOf(run, runId, transferId);
     let after = -1;
     for (;;) {
       const page = await readFileSet(sql, tenantId, { setId, after, limit: limits.pageRows });
       if (page.length === 0) break;
       after = page.at(-1)!.ordinal;
-      const rows = page.map((file) => planDelivery(file, { tenantId, run, transfer, batch: batches.place(file.size) }));
+      const rows = page.flatMap((file) => {
+        const batch = batches.place(file.size);
+        return options.targets.map((_, target) => planDelivery(file, { tenantId, run, transfer, options, batch, target }));
+      });
       const refused = await insertDeliveries(sql, tenantId, transfer, rows);
       await recordEvents(
         sql,
@@ -223,30 +237,43 @@ async function writePlan(sql: Sql, work: PlanWork): Promise<void> {
 function refusal(row: RefusedDelivery, transfer: TransferRow, events: EventWriter): NewEvent {
   return events.delivery('delivery.failed', row, {
     source: { endpoint: transfer.sourceEndpoint, path: row.sourcePath },
-    target: { endpoint: transfer.targetEndpoint, path: row.targetPath },
+    target: { endpoint: row.targetEndpoint, path: row.targetPath },
     delivered: false,
     kind: row.kind,
     message: row.message,
   });
 }
 
+interface PlannedPlace {
+  tenantId: string;
+  run: LedgerRun;
+  transfer: TransferRow;
+  options: TransferOptions;
+  batch: number;
+  /** position in `options.targets` */
+  target: number;
+}
+
 function planDelivery(
   file: ListedFile,
-  { tenantId, run, transfer, batch }: { tenantId: string; run: LedgerRun; transfer: TransferRow; batch: number },
+  { tenantId, run, transfer, options, batch, target }: PlannedPlace,
 ): PlannedDelivery {
-  const { to, base, once } = asTransferOptions(transfer.options);
+  const { base, once } = options;
+  const { to, endpoint: targetEndpoint } = options.targets[target]!;
   const source = { sourcePath: file.path, ...asSourceVersion(file) };
   try {
     const targetPath = placeBelow(to, file.path, base);
-    const { sourceEndpoint, targetEndpoint } = transfer;
+    const { sourceEndpoint } = transfer;
     const identity = { tenantId, pipeline: run.pipelineName, sourceEndpoint, ...source, targetEndpoint, targetPath };
-    return { batch, ...source, targetPath, deliveryKey: deliveryKey(identity, once), refusal: null };
+    return { batch, target, targetEndpoint, ...source, targetPath, deliveryKey: deliveryKey(identity, once), refusal: null };
   } catch (error) {
     // One name that the target cannot have must not keep the others from travelling: it fails alone, and says why.
     const { kind, message } = asWaybillError(error);
     const identity = { tenantId, pipeline: '', sourceEndpoint: '', ...source, targetEndpoint: '', targetPath: '' };
     return {
       batch,
+      target,
+      targetEndpoint,
       ...source,
       targetPath: `${to}${file.path}`,
       deliveryKey: deliveryKey(identity, 'off'),
@@ -255,20 +282,22 @@ function planDelivery(
   }
 }
 
-async function refuseSharedTarget(
-  sql: Sql,
-  { id, targetEndpoint }: TransferRow,
-  { tenantId, caseSensitive }: PlanWork,
-): Promise<void> {
-  const shared = await findSharedTarget(sql, tenantId, id, { caseSensitive });
-  if (shared === undefined) return;
-  const { one, other, targetPath } = shared;
-  const why = caseSensitive ? '' : ', since the target tells neither upper and lower case nor forms of Unicode apart';
-  throw new WaybillError('invalid', `${one} and ${other} would both become ${targetPath}${why}`, {
-    endpoint: targetEndpoint,
-    path: targetPath,
-    advice: 'Rename one of them, or give each a target of its own.',
-  });
+async function refuseSharedTarget(sql: Sql, { id }: TransferRow, { tenantId, endpoints }: PlanWork): Promise<void> {
+  for (const [endpoint, caseSensitive] of endpoints) {
+    const shared = await findSharedTarget(sql, tenantId, id, { endpoint, caseSensitive });
+    if (shared === undefined) continue;
+    const { one, other, targetPath } = shared;
+    const why = caseSensitive ? '' : ', since the target tells neither upper and lower case nor forms of Unicode apart';
+    const message =
+      one === other
+        ? `${one} would become ${targetPath} by two of the targets${why}`
+        : `${one} and ${other} would both become ${targetPath}${why}`;
+    throw new WaybillError('invalid', message, {
+      endpoint,
+      path: targetPath,
+      advice: 'Rename one of them, or give each a target of its own.',
+    });
+  }
 }
 
 function answer({ store }: TransferDependencies, tenantId: string, transferId: string): Promise<PlanAnswer> {

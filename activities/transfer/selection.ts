@@ -7,7 +7,7 @@ import type { FileFact, Json } from '../../schema/plan.ts';
 import { parseDurationMs, parseSizeBytes } from '../../schema/quantities.ts';
 import { choose, readGlobs } from './options.ts';
 
-export const linkRules = ['follow', 'skip', 'refuse'] as const;
+const linkRules = ['follow', 'skip', 'refuse'] as const;
 
 /** Which of the files that a listing finds are meant. */
 export interface Selection {

@@ -17,7 +17,7 @@ export async function endpointByName(
 }
 
 /** An endpoint that this process opens itself, beside the workers. */
-export interface OpenedHere {
+interface OpenedHere {
   reachable: Reachable;
   /** When it holds files. */
   connector: Connector | null;

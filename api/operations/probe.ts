@@ -11,7 +11,7 @@ export interface EndpointRights {
   delete: boolean | null;
 }
 
-export interface Probe {
+interface Probe {
   rights: EndpointRights;
   /** How far the server's clock is ahead of ours, by the time it gave to a file; null: it gives none. */
   clockSkewMs: number | null;

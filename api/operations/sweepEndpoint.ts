@@ -9,7 +9,7 @@ import { endpointByName, openHere, secretsOf, withoutSecrets } from './endpointB
 import { actorOf } from './events.ts';
 
 export interface Swept {
-  path: string;
+  folder: string;
   /** Unfinished writes of ours that were removed. */
   removed: number;
 }
@@ -44,7 +44,7 @@ export async function sweepEndpoint(
     await store.sql(tenantId, (sql) =>
       recordEvents(sql, tenantId, [{ type: 'endpoint.swept', actor: actorOf(caller), data }]),
     );
-    return { path, removed };
+    return { folder: path, removed };
   } catch (thrown) {
     const { kind, message } = asWaybillError(thrown);
     if (kind === 'invalid' || kind === 'internal') throw thrown;

@@ -37,7 +37,7 @@ const AcceptPayload = builder.objectRef<{ endpoint: ConnectorEndpoint }>('Accept
   fields: (t) => ({ endpoint: t.expose('endpoint', { type: EndpointType }) }),
 });
 const SweepPayload = builder.objectRef<Swept>('SweepEndpointPayload').implement({
-  fields: (t) => ({ path: t.exposeString('path'), removed: t.exposeInt('removed') }),
+  fields: (t) => ({ folder: t.exposeString('folder'), removed: t.exposeInt('removed') }),
 });
 
 const CheckInput = builder.inputType('CheckEndpointInput', {

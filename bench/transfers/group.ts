@@ -1,7 +1,7 @@
 import { mkdir, rm, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Group, Terms } from '../benchmark.ts';
+import { type Group, median, type Terms } from '../benchmark.ts';
 import { type Services, withServices } from '../installation.ts';
 import { hottest, monotonicUs, type Window } from '../profile.ts';
 import { startWorkerProcess } from '../workerProcess.ts';
@@ -53,6 +53,7 @@ async function measurePart(part: Part, services: Services, terms: Terms): Promis
   await mkdir(folder);
   const worker = await startWorkerProcess(services.environment, terms.profileFolder);
   const windows: Window[] = [];
+  const cpu: CpuOfRun[] = [];
   try {
     const bench: Bench = {
       quick: terms.quick,
@@ -63,20 +64,45 @@ async function measurePart(part: Part, services: Services, terms: Terms): Promis
       apply: (documents, secrets) => services.apply(documents.join('---\n'), secrets),
       async run(pipeline, files) {
         const fromUs = monotonicUs();
+        const before = await worker.cpuSeconds();
         await Promise.race([runToEnd(services, pipeline, files), worker.lost]);
+        const after = await worker.cpuSeconds();
         windows.push({ fromUs, toUs: monotonicUs() });
+        if (before !== null && after !== null)
+          cpu.push({ pipeline, main: after.main - before.main, others: after.others - before.others });
       },
     };
     const measurements = await part.measure(bench);
     const rssMiB = await worker.peakMiB();
     for (const measurement of measurements) terms.report({ ...measurement, rssMiB });
+    for (const line of tellCpu(cpu)) terms.say(`${part.name}: ${line}`);
   } finally {
     await worker.stop();
     await rm(folder, { recursive: true, force: true });
   }
   if (terms.profileFolder !== null)
-    for (const line of await hottest(terms.profileFolder, part.name, windows.slice(1)))
+    for (const line of await hottest(terms.profileFolder, {
+      name: part.name,
+      pid: worker.pid,
+      windows: windows.slice(1),
+    }))
       terms.say(`${part.name}: ${line}`);
+}
+
+/** Of the worker, in seconds. */
+interface CpuOfRun {
+  pipeline: string;
+  main: number;
+  others: number;
+}
+
+/** What a busy machine changes least. The first run of a pipeline does not count, when there are others. */
+function tellCpu(runs: readonly CpuOfRun[]): string[] {
+  return [...Map.groupBy(runs, ({ pipeline }) => pipeline)].map(([pipeline, [first, ...later]]) => {
+    const counted = later.length > 0 ? later : [first!];
+    const of = (part: 'main' | 'others') => median(counted.map((run) => run[part])).toFixed(2);
+    return `a run of ${pipeline} took ${of('main')} s of CPU in JavaScript's thread, ${of('others')} s in the worker's others`;
+  });
 }
 
 async function requireDisk({ name, diskBytes }: Part, quick: boolean): Promise<void> {

@@ -105,9 +105,9 @@ export function addEndpointControlCommands(endpoints: Command, context: CommandC
     .action(async (name: string, options: CommonOptions & { path: string; olderThan: string }) => {
       const { path, olderThan } = options;
       const output = outputOf(context, options);
-      type Answer = { __typename: string; path: string; removed: number } | TypedError;
+      type Answer = { __typename: string; folder: string; removed: number } | TypedError;
       const { sweepEndpoint } = await clientOf(context, options).request<{ sweepEndpoint: Answer }>(
-        `mutation Sweep($input: SweepEndpointInput!) { sweepEndpoint(input: $input) { ${errorFields} ... on SweepEndpointPayload { path removed } } }`,
+        `mutation Sweep($input: SweepEndpointInput!) { sweepEndpoint(input: $input) { ${errorFields} ... on SweepEndpointPayload { folder removed } } }`,
         { input: { name, path, olderThan } },
       );
       const { removed } = payloadOf(sweepEndpoint);

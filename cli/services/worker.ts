@@ -87,6 +87,7 @@ export async function startWorker(dependencies: WorkerDependencies): Promise<Run
             workflowBundle: bundles.system,
             activities: createSystemActivities({
               ...dependencies,
+              endpoints,
               dialler: dependencies.connectorContext.dialler,
               temporal,
             }),

@@ -109,6 +109,10 @@ promise(
 promise('200 rounds of calls, half of them failing, leave no handle', async (connector, opened) => {
   await put(connector, '/rounds/there.txt', Buffer.from('there'));
   const before = await opened.openConnections?.();
+  // A handle that is forgotten is closed in the end, when memory is tidied up, and Node says so.
+  const warnings: string[] = [];
+  const hear = ({ message }: Error) => void warnings.push(message);
+  process.on('warning', hear);
   for (let round = 0; round < 200; round++) {
     const source = await connector.open('/rounds/there.txt', {}, never());
     await source.close();
@@ -122,6 +126,8 @@ promise('200 rounds of calls, half of them failing, leave no handle', async (con
   }
   if (before !== undefined)
     await eventually(async () => expect(await opened.openConnections!()).toBeLessThanOrEqual(before));
+  process.off('warning', hear);
+  expect(warnings.filter((message) => /garbage collection/.test(message))).toEqual([]);
   expect((await listAll(connector, '/rounds')).map(({ name }) => name)).toEqual(['there.txt']);
 });
 

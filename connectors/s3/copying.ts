@@ -4,7 +4,7 @@ import type { CopyOptions, Entry } from '../contract.ts';
 import { isSameVersion } from '../temporary.ts';
 import { encodePath } from './address.ts';
 import type { Bucket } from './bucket.ts';
-import { hasCode, hasStatus } from './failures.ts';
+import { hasCode, isRefusal } from './failures.ts';
 import { deliveryHeader, etagOf, type Found, findObject, requireObject } from './objects.ts';
 import { limits } from './settings.ts';
 import { abortUpload, completeUpload, createUpload, type Part, type Upload } from './uploads.ts';
@@ -95,8 +95,9 @@ async function copyVersion(bucket: Bucket, copy: Copy, replace: boolean, signal:
         path: copy.from,
         cause: error,
       });
-    const isRefused = hasStatus(error, 409, 412) || hasCode(error, 'PreconditionFailed', 'ConditionalRequestConflict');
-    if (isRefused && !replace && (await findObject(bucket, to, 'copying', signal)) !== null) throw exists(to, error);
+    // A refusal may also be that of the condition on the source.
+    if (!replace && isRefusal(error) && (await findObject(bucket, to, 'copying', signal)) !== null)
+      throw exists(to, error);
     throw error;
   }
 }

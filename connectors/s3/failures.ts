@@ -25,6 +25,16 @@ export function hasStatus(error: unknown, ...statuses: number[]): boolean {
   return error instanceof WaybillError && statuses.includes(Number(error.context.status));
 }
 
+/** A condition of ours did not hold, or somebody was at it at the same time: also in an answer that began as a success. */
+export function isRefusal(error: unknown): boolean {
+  return isTaken(error) || hasStatus(error, 409) || hasCode(error, 'ConditionalRequestConflict');
+}
+
+/** A condition of ours did not hold. */
+export function isTaken(error: unknown): boolean {
+  return hasStatus(error, 412) || hasCode(error, 'PreconditionFailed');
+}
+
 /** What an answer that is no success means, in a sentence; `now` tells how far the clocks are apart. */
 export function answerError(answer: Answer, asked: Asked, now = new Date()): WaybillError {
   const { status, headers } = answer;

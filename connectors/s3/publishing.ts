@@ -2,7 +2,7 @@ import { WaybillError } from '../../schema/errors.ts';
 import { baseName } from '../../schema/paths.ts';
 import type { Entry } from '../contract.ts';
 import type { Bucket } from './bucket.ts';
-import { hasCode, hasStatus } from './failures.ts';
+import { hasCode, isRefusal, isTaken } from './failures.ts';
 import { findObject, isOf } from './objects.ts';
 
 export interface Publication {
@@ -30,8 +30,7 @@ export async function publishOnce(
     return { path, name: baseName(path), kind: 'file', size, modified: null, ...(etag !== undefined && { etag }) };
   } catch (error) {
     const isGone = hasCode(error, 'NoSuchUpload');
-    const isRefused = hasStatus(error, 409, 412) || hasCode(error, 'PreconditionFailed', 'ConditionalRequestConflict');
-    if (!isGone && !isRefused) throw error;
+    if (!isGone && !isRefusal(error)) throw error;
     const found = await findObject(bucket, path, 'publishing', signal);
     if (found !== null && isOf(found, publication)) return { ...found.entry, modified: null };
     if (isGone)
@@ -40,7 +39,7 @@ export async function publishOnce(
         path,
         cause: error,
       });
-    if (found !== null && !replace) throw exists(path, error);
+    if (!replace && (found !== null || isTaken(error))) throw exists(path, error);
     throw error;
   }
 }

@@ -120,6 +120,13 @@ class Exchange {
       this.#moved();
       yield body.subarray(at, at + limits.sliceBytes);
     }
+    // What the socket has taken may still wait in buffers on the way: on a slow line that is seconds of silence.
+    if (!this.#isSettled) this.#waitFor(this.#patienceMs() + (body.length / limits.slowestBytesPerSecond) * 1000);
+  }
+
+  #patienceMs(): number {
+    const { answerTimeoutMs, slowAnswerTimeoutMs } = this.#line.patience;
+    return this.#request.isSlow ? slowAnswerTimeoutMs : answerTimeoutMs;
   }
 
   #start(controller: Dispatcher.DispatchController): void {
@@ -128,8 +135,7 @@ class Exchange {
       controller.abort(new Error('given up before it began'));
       return;
     }
-    const { answerTimeoutMs, slowAnswerTimeoutMs } = this.#line.patience;
-    this.#waitFor(this.#request.isSlow ? slowAnswerTimeoutMs : answerTimeoutMs);
+    this.#waitFor(this.#patienceMs());
   }
 
   #waitFor(timeoutMs: number): void {

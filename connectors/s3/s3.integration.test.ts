@@ -30,7 +30,7 @@ async function openVersitygw(): Promise<Opened> {
   const config = { endpoint: `http://127.0.0.1:${proxy.port}`, region, bucket, accessKeyId };
   const open = () =>
     createRegistry().open('s3', config, { secretAccessKey }, { dialler, localRoots: [], log }).endpoint as Connector;
-  return {
+  const opened: Opened = {
     connector: open(),
     reopen: open,
     makeFiles: (paths) => makeFilesBelow(join(server.folder, bucket), paths),
@@ -41,4 +41,5 @@ async function openVersitygw(): Promise<Opened> {
       await server.stop();
     },
   };
+  return withFaults(opened, openS3Faults(server, { dialler, localRoots: [], log }));
 }

@@ -91,6 +91,8 @@ export const limits = {
   answerBytes: 16 * MiB,
   /** Pieces in which a body is handed to the socket; each that it takes is progress. */
   sliceBytes: 256 * KiB,
+  /** Of a line on which a copy is still worth waiting for: what buffers on the way hold arrives at that speed. */
+  slowestBytesPerSecond: 64 * KiB,
   quotedCharacters: 300,
   abortTimeoutMs: 10_000,
 } as const;

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { createDialler } from '../../network/dialler.ts';
 import { WaybillError } from '../../schema/errors.ts';
 import { createRegistry } from '../registry.ts';
@@ -66,6 +66,21 @@ describe('credentials', () => {
       expect(refused.context.advice).toContain('WAYBILL_AWS_CREDENTIALS=ambient');
     }
     expect(chooseCredentials(undefined, {}, { awsCredentials: 'ambient' })).toBeTypeOf('function');
+  });
+
+  test('those of the machine are found as programs of Amazon find them, once they are lent', async () => {
+    vi.stubEnv('AWS_ACCESS_KEY_ID', 'of-the-machine');
+    vi.stubEnv('AWS_SECRET_ACCESS_KEY', 'its-key');
+    try {
+      const sign = createSign(
+        { host: 'h', region: 'r' },
+        chooseCredentials(undefined, {}, { awsCredentials: 'ambient' }),
+      );
+      const { authorization } = await sign({ method: 'GET', path: '/', query: {}, headers: {} });
+      expect(authorization).toContain('Credential=of-the-machine/');
+    } finally {
+      vi.unstubAllEnvs();
+    }
   });
 
   test('an endpoint without keys cannot be opened where they are not lent', () => {

@@ -6,6 +6,9 @@ import type { Lease } from './pool.ts';
 import type { ReadBuffers } from './readBuffers.ts';
 import { closeQuietly, entryOf, openHandle, remotePath } from './requests.ts';
 
+/** Of one read: a part for S3 is 64 requests, and several parts are read at once; each request holds a buffer until it is answered. */
+const piecesInFlight = 16;
+
 /** Opens a file on the leased connection; the lease ends when the source is closed, or at once when this throws. */
 export async function openSource(
   lease: Lease,
@@ -59,17 +62,29 @@ class SftpSource implements Source {
     this.size = version.size;
   }
 
-  /** Split at the server's limit, the pieces in flight together. Bytes that were appended after the file was opened are not read. */
+  /** Split at the server's limit, many pieces in flight together. Bytes that were appended after the file was opened are not read. */
   async read(buffer: Uint8Array, at: number, signal: AbortSignal): Promise<number> {
     const wanted = Math.min(buffer.length, this.size - at);
     if (wanted <= 0) return 0;
     const pieceBytes = this.#lease.connection.session.readBytes;
     if (wanted <= pieceBytes) return this.#readPiece(buffer.subarray(0, wanted), at, signal);
-    const pieces: Array<Promise<number>> = [];
-    for (let start = 0; start < wanted; start += pieceBytes) {
-      pieces.push(this.#readPiece(buffer.subarray(start, Math.min(start + pieceBytes, wanted)), at + start, signal));
-    }
-    return lengthWithoutGap(await Promise.all(pieces), pieceBytes);
+    const lengths = new Array<number>(Math.ceil(wanted / pieceBytes));
+    let next = 0;
+    const lane = async (): Promise<void> => {
+      while (next < lengths.length) {
+        const piece = next++;
+        const start = piece * pieceBytes;
+        const part = buffer.subarray(start, Math.min(start + pieceBytes, wanted));
+        try {
+          lengths[piece] = await this.#readPiece(part, at + start, signal);
+        } catch (error) {
+          next = lengths.length;
+          throw error;
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(piecesInFlight, lengths.length) }, lane));
+    return lengthWithoutGap(lengths, pieceBytes);
   }
 
   /** A server may answer with fewer bytes than asked for before the end; what is missing is asked for again. */

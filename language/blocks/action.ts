@@ -82,7 +82,7 @@ function checkInput(
   }
   if (!input.entries) return {};
   const compiled = checkStepInput(input, action, { ...context, scope: asExpressionScope(scope, context) });
-  if (action.transfers) lintTransfer(input, compiled, context.report);
+  if (action.transfers) lintTransfer(input, compiled, context.aliases, context.report);
   lintSelection(input, context.report);
   return compiled;
 }

@@ -13,6 +13,8 @@ export interface DeliveryRow {
   sourceSize: number;
   sourceModified: string | null;
   sourceEtag: string | null;
+  /** position among the targets of the transfer */
+  target: number;
   targetPath: string;
   /** hexadecimal */
   sha256: string | null;
@@ -35,7 +37,7 @@ interface StoredDelivery extends Record<string, unknown> {
 }
 
 const deliveryColumns = `d.id, encode(d.delivery_key, 'hex') as "deliveryKey", d.state, d.source_path as "sourcePath",
-  d.source_size::text as "sourceSize", d.source_modified as "sourceModified", d.source_etag as "sourceEtag", d.target_path as "targetPath",
+  d.source_size::text as "sourceSize", d.source_modified as "sourceModified", d.source_etag as "sourceEtag", d.target, d.target_path as "targetPath",
   encode(d.sha256, 'hex') as sha256, d.evidence, d.temporary_path as "temporaryPath", d.sink_token as "sinkToken",
   d.bytes_done::text as "bytesDone", d.disposed_path as "disposedPath",
   d.attempt, d.error_kind as "errorKind"`;

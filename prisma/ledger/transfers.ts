@@ -99,6 +99,9 @@ async function readTransfer(
 
 export interface PlannedDelivery {
   batch: number;
+  targetEndpoint: string;
+  /** position among the targets of the transfer */
+  target: number;
   /** hexadecimal */
   deliveryKey: string;
   sourcePath: string;
@@ -113,6 +116,7 @@ export interface PlannedDelivery {
 export interface RefusedDelivery extends Record<string, unknown> {
   id: string;
   sourcePath: string;
+  targetEndpoint: string;
   targetPath: string;
   kind: string;
   message: string;
@@ -131,20 +135,20 @@ export async function insertDeliveries(
   return sql.query<RefusedDelivery>(
     `with written as (
      insert into delivery (tenant_id, transfer_id, run_id, batch, delivery_key, state, source_endpoint, source_path,
-            source_size, source_modified, source_etag, target_endpoint, target_path, error_kind, error_message)
+            source_size, source_modified, source_etag, target_endpoint, target, target_path, error_kind, error_message)
      select $1::uuid, $2::uuid, $3::uuid, d.batch, decode(d.key, 'hex'), case when d.error_kind is null then 'planned' else 'failed' end,
-            $4::text, d.path, d.size, d.modified, d.etag, $5::text, d.target, d.error_kind, d.error_message
-       from unnest($6::int[], $7::text[], $8::text[], $9::bigint[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[])
-            as d(batch, key, path, size, modified, etag, target, error_kind, error_message)
-     returning id, state, source_path, target_path, error_kind, error_message)
-     select id, source_path as "sourcePath", target_path as "targetPath", error_kind as kind, error_message as message
+            $4::text, d.path, d.size, d.modified, d.etag, d.endpoint, d.target, d.target_path, d.error_kind, d.error_message
+       from unnest($5::text[], $6::int[], $7::text[], $8::text[], $9::bigint[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::int[])
+            as d(endpoint, batch, key, path, size, modified, etag, target_path, error_kind, error_message, target)
+     returning id, state, source_path, target_endpoint, target_path, error_kind, error_message)
+     select id, source_path as "sourcePath", target_endpoint as "targetEndpoint", target_path as "targetPath", error_kind as kind, error_message as message
        from written where state = 'failed'`,
     [
       tenantId,
       transfer.id,
       transfer.runId,
       transfer.sourceEndpoint,
-      transfer.targetEndpoint,
+      deliveries.map((row) => row.targetEndpoint),
       deliveries.map((row) => row.batch),
       deliveries.map((row) => row.deliveryKey),
       deliveries.map((row) => row.sourcePath),
@@ -154,6 +158,7 @@ export async function insertDeliveries(
       deliveries.map((row) => row.targetPath),
       deliveries.map((row) => row.refusal?.kind ?? null),
       deliveries.map((row) => row.refusal?.message ?? null),
+      deliveries.map((row) => row.target),
     ],
   );
 }
@@ -162,21 +167,22 @@ export async function insertDeliveries(
 const foldedTarget = `upper(normalize(target_path, NFC) collate "pg_c_utf8")`;
 
 /**
- * Two source files of the transfer that would have the same name at the target, or undefined. Where the target takes
+ * Two source files of the transfer that would have the same name at that endpoint, or one that would by two of the targets;
+ * or undefined. Where the target takes
  * `A.csv` and `a.csv` for one, names that differ in case alone, or in the form of their Unicode, are the same.
  */
 export async function findSharedTarget(
   sql: Sql,
   tenantId: string,
   transferId: string,
-  { caseSensitive }: { caseSensitive: boolean },
+  { endpoint, caseSensitive }: { endpoint: string; caseSensitive: boolean },
 ): Promise<{ targetPath: string; one: string; other: string } | undefined> {
   const name = caseSensitive ? 'target_path' : foldedTarget;
   const [shared] = await sql.query<{ targetPath: string; one: string; other: string }>(
     `select min(target_path) as "targetPath", min(source_path) as one, max(source_path) as other from delivery
-      where tenant_id = $1::uuid and transfer_id = $2::uuid
+      where tenant_id = $1::uuid and transfer_id = $2::uuid and target_endpoint = $3::text
       group by ${name} having count(*) > 1 order by 1 limit 1`,
-    [tenantId, transferId],
+    [tenantId, transferId, endpoint],
   );
   return shared;
 }

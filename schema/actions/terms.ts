@@ -20,6 +20,33 @@ export function Location(accepts: 'file' | 'files' | 'target' | 'place', descrip
   return Type.Union(shapes, { description, 'x-location': accepts });
 }
 
+/** The most targets of one transfer. */
+export const targetsAtMost = 16;
+
+/** Where a file goes: one place, or a list of places that each get it. */
+export function Targets(description: string) {
+  const place = { endpoint: Type.String(), path: Type.String() };
+  const required = Type.Boolean({
+    default: true,
+    description: 'false: the source is disposed of although this target did not get the file, and nothing waits while it is held.',
+  });
+  const entry = Type.Union(
+    [
+      Type.String({ minLength: 1, maxLength: 4096 }),
+      Type.Object({ ...place, required: Type.Optional(required) }, { additionalProperties: false }),
+    ],
+    { 'x-location': 'target' },
+  );
+  return Type.Union(
+    [
+      Type.String({ minLength: 1, maxLength: 4096 }),
+      Type.Object(place, { additionalProperties: false }),
+      Type.Array(entry, { minItems: 1, maxItems: targetsAtMost }),
+    ],
+    { description, 'x-location': 'target' },
+  );
+}
+
 /** An alias of `endpoints:`, written out, whose connector does not move files. */
 export function EndpointAlias(description: string) {
   return Type.String({ minLength: 1, maxLength: 63, description, 'x-endpoint': true });

@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import type { ActionManifest } from '../actions.ts';
-import { conflict, Location, long, onEmpty, patient, reachErrors, selection } from './terms.ts';
+import { conflict, Location, long, onEmpty, patient, reachErrors, selection, Targets } from './terms.ts';
 
 /** Actions that deliver files and keep the ledger. */
 export const transferActions: readonly ActionManifest[] = [
@@ -10,9 +10,8 @@ export const transferActions: readonly ActionManifest[] = [
     input: Type.Object(
       {
         from: Location('files', 'A file, or a glob.'),
-        to: Location(
-          'target',
-          'A file, or a folder when it ends in /. A glob needs a folder; paths below the fixed part of the glob are kept.',
+        to: Targets(
+          'A file, or a folder when it ends in /; or a list of them, which each get every file. A glob needs folders; paths below the fixed part of the glob are kept.',
         ),
         then: Type.Optional(
           Type.Union(
@@ -33,7 +32,7 @@ export const transferActions: readonly ActionManifest[] = [
                 { additionalProperties: false },
               ),
             ],
-            { description: 'What happens to the source after the delivery has committed.' },
+            { description: 'What happens to the source after the delivery to every required target has committed.' },
           ),
         ),
         verify: Type.Optional(
@@ -65,7 +64,7 @@ export const transferActions: readonly ActionManifest[] = [
     ),
     output: Type.Object({
       transfer: Type.String({ description: 'public id, `tr_...`' }),
-      files: Type.Integer({ description: 'delivered in this run' }),
+      files: Type.Integer({ description: 'deliveries made in this run: a file to three targets is three' }),
       bytes: Type.Integer({ description: 'sent to targets' }),
       skipped: Type.Integer({ description: 'already delivered' }),
       failed: Type.Integer({ description: 'given up' }),

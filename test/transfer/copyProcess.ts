@@ -22,22 +22,35 @@ export interface CopyOptions {
   leaseMs?: number;
   /** How the limits of endpoints are leased. */
   limitTimes?: LeaseTimes;
+  /** Sends itself that signal once the target has acknowledged so many bytes; says `{"signals":...}` before. */
+  signalAfter?: { bytes: number; signal: 'SIGKILL' | 'SIGSTOP' | 'SIGTERM' };
   /** Gets a line `sent AT BYTES` before each write to the target, and `acknowledged AT BYTES` after it. */
   writeLog?: string;
 }
 
 const options: CopyOptions = JSON.parse(process.argv[2]!);
-const { applicationUrl, batch, attempt, killAfter, standAfter, leaseMs, limitTimes, writeLog } = options;
+const { applicationUrl, batch, attempt, killAfter, standAfter, signalAfter, leaseMs, limitTimes, writeLog } = options;
+let acknowledgedBytes = 0;
+let hasSignalled = false;
 const store = openStore({ applicationUrl, log: { warn: () => undefined } });
 const engine = openEngine(store, standAfter === undefined ? killAt : standAt(standAfter), {
   // Those that stand still keep their memory.
   memoryBytes: 512 * 1024 * 1024,
   ...(leaseMs !== undefined && { leaseMs }),
   ...(limitTimes && { limitTimes }),
-  ...(writeLog !== undefined && {
-    onWrite: (event, at, bytes) => appendFileSync(writeLog, `${event} ${at} ${bytes}\n`),
-  }),
+  onWrite: hearWrite,
 });
+
+function hearWrite(event: 'sent' | 'acknowledged', at: number, bytes: number): void {
+  if (writeLog !== undefined) appendFileSync(writeLog, `${event} ${at} ${bytes}\n`);
+  if (event !== 'acknowledged') return;
+  acknowledgedBytes += bytes;
+  if (signalAfter === undefined || acknowledgedBytes < signalAfter.bytes || hasSignalled) return;
+  hasSignalled = true;
+  const { signal } = signalAfter;
+  writeSync(process.stdout.fd, `${JSON.stringify({ signals: signal })}\n`);
+  process.kill(process.pid, signal);
+}
 
 function killAt(step: string): void {
   if (step === killAfter) die();

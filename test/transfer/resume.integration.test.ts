@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
@@ -9,7 +9,6 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { limits } from '../../activities/transfer/context.ts';
 import { createTestDatabase, type TestDatabase } from '../servers/database.ts';
-import { startProxy, type TcpProxy } from '../servers/proxy.ts';
 import { type Sshd, startSshd } from '../servers/sshd.ts';
 import { startVersitygw, type Versitygw } from '../servers/versitygw.ts';
 import type { CopyOptions } from './copyProcess.ts';
@@ -17,34 +16,26 @@ import { addEndpoint, attemptOf, type Engine, openEngine, openWorld, patient, ty
 
 const copyProcess = fileURLToPath(new URL('./copyProcess.ts', import.meta.url));
 const mebibyte = 1024 * 1024;
-const sourceBytes = 72 * mebibyte + 12_345;
-/** So slow that a process can be caught in mid-file, and so fast that the tests end. */
-const bytesPerSecond = 40 * mebibyte;
+const sourceBytes = 100 * mebibyte + 12_345;
+/** For what is killed once. */
+const smallerBytes = 44 * mebibyte + 12_345;
 
 let database: TestDatabase;
 let engine: Engine;
 let sshd: Sshd;
 let gateway: Versitygw;
-const proxies: Record<string, TcpProxy> = {};
 let folder: string;
-let content: Buffer;
-let contentHash: string;
+let random: Buffer;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'waybill-resume-'));
   [database, sshd, gateway] = await Promise.all([createTestDatabase(), startSshd({ root: '/' }), startVersitygw()]);
   await mkdir(join(gateway.folder, 'bucket'));
-  for (const [name, { port }] of Object.entries({ sftp: sshd, s3: { port: gateway.port } })) {
-    proxies[name] = await startProxy({ host: '127.0.0.1', port });
-    proxies[name].shape({ bytesPerSecond });
-  }
   engine = openEngine(database.store);
-  content = randomBytes(sourceBytes);
-  contentHash = createHash('sha256').update(content).digest('hex');
+  random = randomBytes(sourceBytes);
 });
 afterAll(async () => {
   await engine?.close();
-  for (const proxy of Object.values(proxies)) await proxy.stop();
   await gateway?.stop();
   await sshd?.stop();
   await database?.drop();
@@ -58,7 +49,7 @@ interface Place {
   folder: string;
 }
 
-/** A folder of its own, reached as that kind of endpoint; what goes over a network goes through a slow line. */
+/** A folder of its own, reached as that kind of endpoint. */
 async function openPlace(world: World, kind: Kind, role: 'source' | 'target'): Promise<Place> {
   const alias = `${role}-${kind}`;
   const name = `${alias}${world.aliases.partner!.slice('partner'.length)}`;
@@ -67,20 +58,20 @@ async function openPlace(world: World, kind: Kind, role: 'source' | 'target'): P
   const { store } = database;
   if (kind === 'local') await addEndpoint(store, world.tenantId, name, 'local', { root });
   if (kind === 'sftp') {
-    const { host, username, hostKeys, privateKey } = sshd;
-    const config = { host, port: proxies.sftp!.port, username, root, hostKeys, connections: 1 };
+    const { host, port, username, hostKeys, privateKey } = sshd;
+    const config = { host, port, username, root, hostKeys, connections: 1 };
     await addEndpoint(store, world.tenantId, name, 'sftp', config, { privateKey });
   }
   if (kind !== 's3') return { alias, folder: root };
-  const { region, accessKeyId, secretAccessKey } = gateway;
-  const endpoint = `http://127.0.0.1:${proxies.s3!.port}`;
+  const { endpoint, region, accessKeyId, secretAccessKey } = gateway;
   const config = { endpoint, region, accessKeyId, bucket: 'bucket', prefix: name };
   await addEndpoint(store, world.tenantId, name, 's3', config, { secretAccessKey });
   return { alias, folder: join(gateway.folder, 'bucket', name) };
 }
 
 /** A delivery of one large file that has been planned, and what came of it. */
-async function openDelivery([from, to]: [Kind, Kind]) {
+async function openDelivery([from, to]: [Kind, Kind], size = smallerBytes) {
+  const content = random.subarray(0, size);
   const world = await openWorld(database.store, database.tenants.a, engine);
   const source = await openPlace(world, from, 'source');
   const target = await openPlace(world, to, 'target');
@@ -94,6 +85,8 @@ async function openDelivery([from, to]: [Kind, Kind]) {
     world,
     given,
     batch,
+    content,
+    contentHash: createHash('sha256').update(content).digest('hex'),
     source: join(source.folder, 'out/large.bin'),
     writeLog: join(folder, `${runId}.log`),
     finish: () => engine.work.finishTransfer({ tenantId: world.tenantId, runId, transferId, status: 'succeeded' }),
@@ -129,7 +122,11 @@ function startCopying({ batch, writeLog }: Delivery, attempt: number, more: Part
   child.stderr.on('data', (text) => {
     said.error += text;
   });
-  const ended = once(child, 'close').then(([, signal]) => ({ signal, ...said }));
+  const ended = once(child, 'close').then(([, signal]) => ({
+    signal,
+    error: said.error,
+    result: () => JSON.parse(said.out.trim().split('\n').at(-1) || JSON.stringify(said.error)),
+  }));
   return { child, ended };
 }
 
@@ -159,28 +156,17 @@ function certainUpTo(writes: readonly Write[], from: number): number {
   return acknowledged.reduce((end, { at, bytes }) => (at === end ? at + bytes : end), from);
 }
 
-/** Waits until the target has acknowledged so much since `before` lines of the log. */
-async function acknowledged(path: string, before: number, bytes: number, child: ChildProcess): Promise<void> {
-  while (sum((await readWrites(path)).slice(before), 'acknowledged') < bytes) {
-    if (child.exitCode !== null || child.signalCode !== null)
-      throw new Error('the copy ended before it could be caught');
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
-
 async function hashOf(path: string): Promise<string> {
   const hash = createHash('sha256');
   for await (const piece of createReadStream(path)) hash.update(piece);
   return hash.digest('hex');
 }
 
-/** Kills a process that copies, when it has brought so much; gives where the next one must go on at the latest. */
+/** A process that copies is killed when it has brought so much; gives where it began, and what its target certainly has. */
 async function killInMidFile(delivery: Delivery, attempt: number, bytes: number) {
   const before = (await readWrites(delivery.writeLog)).length;
-  const { child, ended } = startCopying(delivery, attempt, { leaseMs: 400 });
-  await acknowledged(delivery.writeLog, before, bytes, child);
-  child.kill('SIGKILL');
-  const { signal, error } = await ended;
+  const signalAfter = { bytes, signal: 'SIGKILL' as const };
+  const { signal, error } = await startCopying(delivery, attempt, { leaseMs: 400, signalAfter }).ended;
   expect(signal, error).toBe('SIGKILL');
   const writes = (await readWrites(delivery.writeLog)).slice(before);
   const from = firstOf(writes);
@@ -191,7 +177,7 @@ async function killInMidFile(delivery: Delivery, attempt: number, bytes: number)
 const pairs: Array<[Kind, Kind, number]> = [
   ['local', 'sftp', 34 * mebibyte],
   ['s3', 'local', 34 * mebibyte],
-  ['sftp', 's3', 16 * mebibyte],
+  ['sftp', 's3', 7 * mebibyte],
 ];
 
 /** What may be sent again at most after a process was killed: parts are there or not. */
@@ -200,12 +186,12 @@ const windowOf = (target: Kind) => (target === 's3' ? limits.partWindowBytes : 2
 
 describe('a worker killed three times in the middle of a file', () => {
   test.each(pairs)('from %s to %s costs at most a window each time', async (from, to, bytes) => {
-    const delivery = await openDelivery([from, to]);
+    const delivery = await openDelivery([from, to], sourceBytes);
     const kills = [];
     for (const attempt of [1, 2, 3]) kills.push(await killInMidFile(delivery, attempt, bytes));
     const before = (await readWrites(delivery.writeLog)).length;
-    const { out, error } = await startCopying(delivery, 4).ended;
-    expect(JSON.parse(out || error)).toMatchObject({ answer: { files: 1, failed: 0 } });
+    const { result } = await startCopying(delivery, 4).ended;
+    expect(result()).toMatchObject({ answer: { files: 1, failed: 0 } });
     const writes = await readWrites(delivery.writeLog);
     const begins = [...kills.slice(1).map((kill) => kill.from), firstOf(writes.slice(before))];
     expect(kills[0]!.from).toBe(0);
@@ -213,7 +199,7 @@ describe('a worker killed three times in the middle of a file', () => {
       expect(begins[index]).toBeGreaterThanOrEqual(certain - lossOf(to));
     expect(sum(writes, 'sent')).toBeLessThanOrEqual(sourceBytes + 3 * windowOf(to));
     await delivery.finish();
-    expect(await delivery.arrived()).toBe(contentHash);
+    expect(await delivery.arrived()).toBe(delivery.contentHash);
     expect(await delivery.published()).toBe(1);
     expect(await delivery.leftBehind()).toEqual([]);
     await delivery.world.remove();
@@ -223,15 +209,15 @@ describe('a worker killed three times in the middle of a file', () => {
 test('a source that changed since the worker was killed is sent from its first byte, and the reason is told', async () => {
   const delivery = await openDelivery(['local', 'sftp']);
   await killInMidFile(delivery, 1, 24 * mebibyte);
-  const changed = Buffer.from(content).fill(7, 0, mebibyte);
+  const changed = Buffer.from(delivery.content).fill(7, 0, mebibyte);
   await writeFile(delivery.source, changed);
   await utimes(delivery.source, new Date(), new Date(Date.now() - 60_000));
   const before = (await readWrites(delivery.writeLog)).length;
-  const { out, error } = await startCopying(delivery, 2).ended;
-  expect(JSON.parse(out || error)).toMatchObject({ answer: { files: 1, failed: 0 } });
+  const { result } = await startCopying(delivery, 2).ended;
+  expect(result()).toMatchObject({ answer: { files: 1, failed: 0 } });
   await delivery.finish();
   const writes = (await readWrites(delivery.writeLog)).slice(before);
-  expect(sum(writes, 'sent')).toBe(sourceBytes);
+  expect(sum(writes, 'sent')).toBe(smallerBytes);
   expect(await delivery.arrived()).toBe(createHash('sha256').update(changed).digest('hex'));
   const [row] = await delivery.world.deliveries(delivery.batch.runId);
   expect(row).toMatchObject({ errorMessage: 'sent again from its first byte: the source has changed since' });
@@ -243,14 +229,14 @@ test('a source that changed since the worker was killed is sent from its first b
 
 test('what the target kept and then lost in a crash is found out, and the file is sent from its first byte', async () => {
   const delivery = await openDelivery(['sftp', 'local']);
-  await killInMidFile(delivery, 1, 40 * mebibyte);
+  await killInMidFile(delivery, 1, 30 * mebibyte);
   const [part] = (await readdir(join(delivery.world.target, 'in'))).filter((name) => name.endsWith('.part'));
   const path = join(delivery.world.target, 'in', part!);
   await writeFile(path, Buffer.from(await readFile(path)).fill(0, 4 * mebibyte, 5 * mebibyte));
-  const { out, error } = await startCopying(delivery, 2).ended;
-  expect(JSON.parse(out || error)).toMatchObject({ answer: { files: 1, failed: 0 } });
+  const { result } = await startCopying(delivery, 2).ended;
+  expect(result()).toMatchObject({ answer: { files: 1, failed: 0 } });
   await delivery.finish();
-  expect(await delivery.arrived()).toBe(contentHash);
+  expect(await delivery.arrived()).toBe(delivery.contentHash);
   const [row] = await delivery.world.deliveries(delivery.batch.runId);
   expect(row!.errorMessage).toMatch(/^sent again from its first byte: what the target kept differs from the source/);
   expect(await delivery.leftBehind()).toEqual([]);
@@ -259,19 +245,19 @@ test('what the target kept and then lost in a crash is found out, and the file i
 
 test('another run goes on with the file of one whose worker died', async () => {
   const delivery = await openDelivery(['local', 'sftp']);
-  const { certain } = await killInMidFile(delivery, 1, 40 * mebibyte);
+  const { certain } = await killInMidFile(delivery, 1, 30 * mebibyte);
   const { world, given, finish } = delivery;
   const runId = await world.newRun();
   const { transferId } = await world.plan(runId, given);
   const before = (await readWrites(delivery.writeLog)).length;
   const next = { ...delivery, batch: { ...delivery.batch, runId, transferId } };
-  const { out, error } = await startCopying(next, 1).ended;
-  expect(JSON.parse(out || error)).toMatchObject({ answer: { files: 1, failed: 0 } });
+  const { result } = await startCopying(next, 1).ended;
+  expect(result()).toMatchObject({ answer: { files: 1, failed: 0 } });
   const writes = (await readWrites(delivery.writeLog)).slice(before);
   expect(firstOf(writes)).toBeGreaterThanOrEqual(certain - lossOf('sftp'));
   await engine.work.finishTransfer({ tenantId: world.tenantId, runId, transferId, status: 'succeeded' });
   await finish();
-  expect(await delivery.arrived()).toBe(contentHash);
+  expect(await delivery.arrived()).toBe(delivery.contentHash);
   expect(await delivery.published()).toBe(1);
   expect(await delivery.leftBehind()).toEqual([]);
   await world.remove();
@@ -279,32 +265,30 @@ test('another run goes on with the file of one whose worker died', async () => {
 
 test('a worker stopped for longer than its lease, finished by another and continued, writes and publishes nothing', async () => {
   const delivery = await openDelivery(['local', 'sftp']);
-  const { child, ended } = startCopying(delivery, 1, { leaseMs: 2_000 });
-  await acknowledged(delivery.writeLog, 0, 30 * mebibyte, child);
-  child.kill('SIGSTOP');
+  const signalAfter = { bytes: 20 * mebibyte, signal: 'SIGSTOP' as const };
+  const { child, ended } = startCopying(delivery, 1, { leaseMs: 2_000, signalAfter });
+  await once(child.stdout, 'data');
   await expect(engine.work.copyBatch(delivery.batch, attemptOf({ attempt: 2, retry: patient }))).resolves.toMatchObject(
     { files: 1 },
   );
   expect(await delivery.published()).toBe(1);
   const before = (await readWrites(delivery.writeLog)).filter(({ event }) => event === 'sent').length;
   child.kill('SIGCONT');
-  const { out, error } = await ended;
-  expect(JSON.parse(out || error)).toMatchObject({ error: { kind: 'conflict', leaseLost: true } });
+  const { result } = await ended;
+  expect(result()).toMatchObject({ error: { kind: 'conflict', leaseLost: true } });
   expect((await readWrites(delivery.writeLog)).filter(({ event }) => event === 'sent')).toHaveLength(before);
   await delivery.finish();
   expect(await delivery.published()).toBe(1);
-  expect(await delivery.arrived()).toBe(contentHash);
+  expect(await delivery.arrived()).toBe(delivery.contentHash);
   expect(await delivery.leftBehind()).toEqual([]);
   await delivery.world.remove();
 });
 
 test('a worker that is asked to stop hands over what is acknowledged', async () => {
   const delivery = await openDelivery(['local', 's3']);
-  const { child, ended } = startCopying(delivery, 1);
-  await acknowledged(delivery.writeLog, 0, 24 * mebibyte, child);
-  child.kill('SIGTERM');
-  const { out, error } = await ended;
-  expect(JSON.parse(out || error)).toMatchObject({ error: { kind: 'cancelled' } });
+  const signalAfter = { bytes: 16 * mebibyte, signal: 'SIGTERM' as const };
+  const { result } = await startCopying(delivery, 1, { signalAfter }).ended;
+  expect(result()).toMatchObject({ error: { kind: 'cancelled' } });
   const certain = certainUpTo(await readWrites(delivery.writeLog), 0);
   const [handed] = await database.asOwner<{ state: string; bytes: string; token: unknown }>(
     `select state, bytes_done::text as bytes, sink_token as token from delivery where run_id = '${delivery.batch.runId}'`,
@@ -312,11 +296,11 @@ test('a worker that is asked to stop hands over what is acknowledged', async () 
   expect(handed).toMatchObject({ state: 'planned', token: { kind: 'multipart' } });
   expect(Number(handed!.bytes)).toBeGreaterThanOrEqual(certain);
   const before = (await readWrites(delivery.writeLog)).length;
-  expect(JSON.parse((await startCopying(delivery, 1).ended).out)).toMatchObject({ answer: { files: 1 } });
+  expect((await startCopying(delivery, 1).ended).result()).toMatchObject({ answer: { files: 1 } });
   const writes = (await readWrites(delivery.writeLog)).slice(before);
   expect(firstOf(writes)).toBeGreaterThanOrEqual(certain);
   await delivery.finish();
-  expect(await delivery.arrived()).toBe(contentHash);
+  expect(await delivery.arrived()).toBe(delivery.contentHash);
   expect(await delivery.leftBehind()).toEqual([]);
   await delivery.world.remove();
 });
