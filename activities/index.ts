@@ -70,6 +70,9 @@ function activity<Input, Answer>(work: (input: Input, context: ActivityContext) 
       get attempt() {
         return patience.attempt();
       },
+      get sinceMs() {
+        return patience.sinceMs();
+      },
       terms,
     };
     try {

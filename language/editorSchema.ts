@@ -67,7 +67,13 @@ export function withExpressions(schema: JsonSchema): JsonSchema {
     return { ...schema, properties };
   }
   if (Array.isArray(schema.anyOf)) return { ...schema, anyOf: (schema.anyOf as JsonSchema[]).map(withExpressions) };
-  if (schema.if) return { ...schema, then: withExpressions(schema.then as JsonSchema) };
+  if (schema.type === 'array' && schema.items) return { ...schema, items: withExpressions(schema.items as JsonSchema) };
+  if (schema.if)
+    return {
+      ...schema,
+      then: withExpressions(schema.then as JsonSchema),
+      else: withExpressions(schema.else as JsonSchema),
+    };
   return schema;
 }
 

@@ -83,17 +83,17 @@ export async function heldCounts(sql: Sql, tenantId: string, endpointIds: readon
   );
 }
 
-/** Marks what of a batch has not begun as held, with the reason. */
+/** Marks what of a batch has not begun and has to do with that endpoint as held, with the reason. */
 export async function holdDeliveries(
   sql: Sql,
   tenantId: string,
-  { transferId, batch, reason }: { transferId: string; batch: number; reason: string },
+  { transferId, batch, endpoint, reason }: { transferId: string; batch: number; endpoint: string; reason: string },
 ): Promise<void> {
   await sql.query(
     `update delivery set state = 'held', error_kind = 'unavailable', error_message = $4::text, updated_at = now()
-      where tenant_id = $1::uuid and transfer_id = $2::uuid and batch = $3::int
+      where tenant_id = $1::uuid and transfer_id = $2::uuid and batch = $3::int and $5::text in (source_endpoint, target_endpoint)
         and (state = 'planned' or (state = 'held' and error_message is distinct from $4::text))`,
-    [tenantId, transferId, batch, reason],
+    [tenantId, transferId, batch, reason, endpoint],
   );
 }
 
@@ -104,7 +104,7 @@ export async function releaseDeliveries(
   { transferId, batch }: { transferId: string; batch: number },
 ): Promise<void> {
   await sql.query(
-    `update delivery set state = 'planned', error_kind = null, error_message = null, updated_at = now()
+    `update delivery set state = 'planned', error_kind = null, error_message = null, error_endpoint = null, updated_at = now()
       where tenant_id = $1::uuid and transfer_id = $2::uuid and batch = $3::int and state = 'held'`,
     [tenantId, transferId, batch],
   );

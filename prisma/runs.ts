@@ -127,11 +127,11 @@ export async function planRetry(
   );
   await sql.query(
     `insert into delivery (tenant_id, transfer_id, run_id, batch, delivery_key, state, source_endpoint, source_path, source_size, source_modified, source_etag, target_endpoint, target, target_path)
-     select d.tenant_id, t.id, $2::uuid, 0, d.delivery_key, 'planned', d.source_endpoint, d.source_path, d.source_size, d.source_modified, d.source_etag, d.target_endpoint, d.target, d.target_path
-       from delivery d join transfer t on t.tenant_id = d.tenant_id and t.run_id = $2::uuid and t.step_key = 'retry/' || d.transfer_id
-      where d.tenant_id = $1::uuid
-        and exists (select 1 from delivery f where f.tenant_id = $1::uuid and f.id = any($3::uuid[])
-                       and f.transfer_id = d.transfer_id and f.batch = d.batch and f.source_path = d.source_path)
+     select distinct on (d.id) d.tenant_id, t.id, $2::uuid, 0, d.delivery_key, 'planned', d.source_endpoint, d.source_path, d.source_size, d.source_modified, d.source_etag, d.target_endpoint, d.target, d.target_path
+       from delivery f
+       join delivery d on d.tenant_id = f.tenant_id and d.transfer_id = f.transfer_id and d.batch = f.batch and d.source_path = f.source_path
+       join transfer t on t.tenant_id = d.tenant_id and t.run_id = $2::uuid and t.step_key = 'retry/' || d.transfer_id
+      where f.tenant_id = $1::uuid and f.id = any($3::uuid[])
         and not exists (select 1 from delivery n where n.tenant_id = d.tenant_id and n.transfer_id = t.id and n.source_path = d.source_path and n.target = d.target)`,
     [tenantId, runId, deliveryIds],
   );

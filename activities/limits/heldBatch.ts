@@ -14,12 +14,18 @@ export async function noteWhenHeld<Answer>(store: Store, batch: Batch, work: () 
   try {
     return await work();
   } catch (error) {
-    const hold = holdOf(error);
-    if (hold === null) throw error;
-    const reason = `${hold.endpoint}, ${hold.reason}`;
-    await store.sql(batch.tenantId, (sql) => holdDeliveries(sql, batch.tenantId, { ...batch, reason }));
+    await noteHeld(store, batch, error);
     throw error;
   }
+}
+
+/** When the error is a hold, what of the batch has to do with that endpoint says so. */
+export async function noteHeld(store: Store, batch: Batch, error: unknown): Promise<void> {
+  const hold = holdOf(error);
+  if (hold === null) return;
+  const { endpoint } = hold;
+  const reason = `${endpoint}, ${hold.reason}`;
+  await store.sql(batch.tenantId, (sql) => holdDeliveries(sql, batch.tenantId, { ...batch, endpoint, reason }));
 }
 
 /** The rows, those planned again that were held. */

@@ -6,6 +6,11 @@
 export interface Buffers {
   /** Waits, first come first served, until `count` buffers of at least `bytes` each are free. Throws the signal's reason. */
   reserve(count: number, bytes: number, signal: AbortSignal): Promise<Reservation>;
+  /**
+   * The same without waiting, for what can do without: null when there is no room now, or somebody waits for some. A quarter
+   * of all is never given so.
+   */
+  reserveNow(count: number, bytes: number): Reservation | null;
 }
 
 export interface Reservation {
@@ -15,6 +20,7 @@ export interface Reservation {
 }
 
 const smallestBytes = 4 * 1024;
+const spareable = 3 / 4;
 
 export function createBuffers({ ceilingBytes }: { ceilingBytes: number }): Buffers {
   const free = new Map<number, Buffer[]>();
@@ -85,6 +91,12 @@ export function createBuffers({ ceilingBytes }: { ceilingBytes: number }): Buffe
         signal.addEventListener('abort', leave, { once: true });
         waiting.push(entry);
       });
+    },
+    reserveNow(count, bytes) {
+      const size = bufferBytes(bytes);
+      return waiting.length === 0 && reservedBytes + count * size <= ceilingBytes * spareable
+        ? grant(count, size)
+        : null;
     },
   };
 }

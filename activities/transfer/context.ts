@@ -14,6 +14,8 @@ export interface ActivityContext {
   owner: string;
   /** 1 for the first. */
   attempt: number;
+  /** Since when the step's patience (`retry.forMs`) is counted; absent: since now. */
+  sinceMs?: number;
   /** The step's terms: which failures get another attempt, and how long a copy may stand still. */
   terms: CallTerms;
 }
@@ -91,6 +93,14 @@ export const limits = {
    */
   windowBytes: 16 * 1024 * 1024,
   partWindowBytes: 64 * 1024 * 1024,
+  /** Memory of one file that goes to several targets: what some have read and others have not. */
+  sharedWindowBytes: 16 * 1024 * 1024,
+  /**
+   * How long, in sum over one file, a fast target waits for slower ones so that the source is read once; and for one that
+   * has not even begun.
+   */
+  sharedWaitMs: 10_000,
+  sharedStartMs: 1_000,
   /** A larger file is taken up where it was left, when its target can; a smaller one is sent again. */
   resumableBytes: 8 * 1024 * 1024,
   /** How long writes under way may take to be acknowledged when their copy is stopped. */

@@ -1,4 +1,4 @@
-import type { Connector } from '../../connectors/contract.ts';
+import type { Connector, EvidenceClass } from '../../connectors/contract.ts';
 import type { DeliveryRow, TransferRow } from '../../prisma/ledger.ts';
 import type { WaybillError } from '../../schema/errors.ts';
 import type { EndpointSettings } from '../endpoints.ts';
@@ -8,6 +8,7 @@ import { createFence, type Fence } from './fence.ts';
 import type { Gate } from './gate.ts';
 import { type LedgerWriter, leaseLost } from './ledgerWriter.ts';
 import type { TransferOptions } from './options.ts';
+import type { Seat } from './sharedSource.ts';
 
 export interface End {
   name: string;
@@ -15,7 +16,7 @@ export interface End {
   settings: EndpointSettings;
 }
 
-/** One attempt at one batch: what its deliveries share. */
+/** One attempt at one batch: what its deliveries to one target share. */
 export interface CopyWork {
   tenantId: string;
   pipeline: string;
@@ -23,17 +24,24 @@ export interface CopyWork {
   options: TransferOptions;
   source: End;
   target: End;
+  /** Target file, or target folder (ends in /). */
+  to: string;
+  /** The source file has other targets too: what becomes of it is decided when all are done (`sourceFile.ts`). */
+  isOneOfMany: boolean;
   ledger: LedgerWriter;
   events: EventWriter;
   dependencies: TransferDependencies;
   context: ActivityContext;
   /** What this attempt has done so far, for the heartbeat; `kept` are bytes that no earlier attempt had brought so far. */
   done: { files: number; bytes: number; kept: number };
-  /** Files of this batch at the endpoints at a time. */
+  /** Files of this batch at the endpoints at a time; those that have many targets are counted apart at their source. */
   filesGate: Gate;
   /** A failure that is not about one file: nothing more is begun. */
   stop: WaybillError | null;
 }
+
+/** What the deliveries of a batch share whatever their target is. */
+export type SharedWork = Omit<CopyWork, 'target' | 'to' | 'isOneOfMany' | 'filesGate' | 'stop'>;
 
 /** A delivery under way. */
 export interface Copy {
@@ -56,9 +64,21 @@ export interface Copy {
   heirOf: { id: string; attempt: number } | null;
   /** For people, in the row to the end: that it was sent anew, and why. */
   note: string | null;
+  /** A place at the source. */
+  sourceGate: Pick<Gate, 'enter'>;
+  /** Where the source is read together with the copies to other targets. */
+  seat: Seat | null;
+  /** Found at the target: to be written down when it is known what becomes of the source. */
+  skipped: Skipped | null;
 }
 
-export function startCopy(work: CopyWork, row: DeliveryRow): Copy {
+export type Skipped = { duplicateOf: string } | { sha256: string; evidence: EvidenceClass };
+
+export function startCopy(
+  work: SharedWork,
+  row: DeliveryRow,
+  shared: Partial<Pick<Copy, 'sourceGate' | 'seat'>> = {},
+): Copy {
   const { clock } = work.dependencies;
   const stopped = new AbortController();
   const copy: Copy = {
@@ -84,12 +104,15 @@ export function startCopy(work: CopyWork, row: DeliveryRow): Copy {
     }),
     heirOf: null,
     note: null,
+    sourceGate: shared.sourceGate ?? work.source.settings.gate,
+    seat: shared.seat ?? null,
+    skipped: null,
   };
   return copy;
 }
 
 /** Notes that a step which outlives a crash has been taken. */
-export async function stepTaken(work: CopyWork, copy: Copy, step: DurableStep): Promise<void> {
+export async function stepTaken(work: SharedWork, copy: Copy, step: DurableStep): Promise<void> {
   copy.moved();
   await work.dependencies.observe?.(step, copy.row.id);
 }
@@ -105,13 +128,27 @@ export async function awaitTurn<Result>(copy: Copy, turn: Promise<Result>): Prom
   }
 }
 
+/** Does a piece that talks to the source alone, such as its disposal. The target may have stopped by then. */
+export async function atSource<Result>(copy: Copy, piece: () => Promise<Result>): Promise<Result> {
+  const leave = await awaitTurn(copy, copy.sourceGate.enter(copy.signal));
+  try {
+    return await piece();
+  } finally {
+    leave();
+  }
+}
+
 /**
  * Does a piece of a copy that talks to the endpoints, within their limits on files at a time. The ledger is written
  * outside of it: while one file waits for the database, others use the connection. Throws the batch's failure when it
  * has stopped meanwhile.
  */
 export async function atEndpoints<Result>(work: CopyWork, copy: Copy, piece: () => Promise<Result>): Promise<Result> {
-  const gates = new Map([work.source, work.target].map((end) => [end.name, end.settings.gate]));
+  const { source, target } = work;
+  const gates = new Map([
+    [source.name, copy.sourceGate],
+    [target.name, target.settings.gate],
+  ]);
   const entered: Array<() => void> = [];
   try {
     entered.push(await awaitTurn(copy, work.filesGate.enter(copy.signal)));

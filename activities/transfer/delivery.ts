@@ -4,9 +4,9 @@ import { isSameVersion } from '../../connectors/temporary.ts';
 import { type DeliveryRow, replanDeliveries } from '../../prisma/ledger.ts';
 import { WaybillError } from '../../schema/errors.ts';
 import { nameContent } from './contentKey.ts';
-import { atEndpoints, type Copy, type CopyWork, stepTaken } from './copyWork.ts';
+import { atEndpoints, type Copy, type CopyWork, type SharedWork, type Skipped, stepTaken } from './copyWork.ts';
 import { deliveryKey } from './deliveryKey.ts';
-import { dispose } from './disposal.ts';
+import { type Disposed, dispose } from './disposal.ts';
 import { hashFile } from './hashFile.ts';
 import { claimOrRecheck } from './recheck.ts';
 import { statIfThere } from './relocate.ts';
@@ -16,7 +16,8 @@ import { asNote, discardQuietly, spoil } from './unfinished.ts';
 import { asSourceVersion, versionOf } from './version.ts';
 
 /**
- * Takes one delivery as far as it goes: claimed, copied, published, its source disposed of. Gives `busy` when another
+ * Takes one delivery as far as it goes: claimed, copied, published, its source disposed of (but for one of many targets:
+ * see `settleSource`). Gives `busy` when another
  * run copies the same file version at this moment. May be called again after a crash at any point: what is done is not
  * done again. Throws what stopped it.
  */
@@ -133,10 +134,24 @@ async function publish(work: CopyWork, copy: Copy, receipt: Receipt): Promise<vo
   await stepTaken(work, copy, 'published');
 }
 
-/** Disposes of the source of a published file. */
+/** Disposes of the source of a published file, unless that waits for other targets. */
 async function settle(work: CopyWork, copy: Copy): Promise<'done'> {
-  const { events, note, disposedPath } = await atEndpoints(work, copy, () => dispose(work, copy));
+  if (work.isOneOfMany && work.options.then !== null) {
+    copy.row = { ...copy.row, state: 'published' };
+    return 'done';
+  }
+  const disposed = await atEndpoints(work, copy, () => dispose(work, copy));
   await stepTaken(work, copy, 'disposed');
+  await writeSettled(work, copy, disposed);
+  return 'done';
+}
+
+/** The delivery is at its end, and the source is where it says. */
+export async function writeSettled(
+  work: SharedWork,
+  copy: Copy,
+  { events, note, disposedPath }: Disposed,
+): Promise<void> {
   await work.ledger.write({
     delivery: copy.row,
     change: {
@@ -147,19 +162,25 @@ async function settle(work: CopyWork, copy: Copy): Promise<'done'> {
     claim: 'none',
     events,
   });
+  copy.row = { ...copy.row, state: 'settled' };
   await stepTaken(work, copy, 'settled');
-  return 'done';
 }
 
 /** The file is at the target already; the source is disposed of all the same, before the row says that all is done. */
-async function skip(
-  work: CopyWork,
-  copy: Copy,
-  why: { duplicateOf: string } | { sha256: string; evidence: EvidenceClass },
-): Promise<'done'> {
+async function skip(work: CopyWork, copy: Copy, why: Skipped): Promise<'done'> {
   const { sinkToken } = copy.row;
   if (sinkToken !== null) await atEndpoints(work, copy, () => discardQuietly(work, sinkToken, copy.signal));
-  const { events, disposedPath } = await atEndpoints(work, copy, () => dispose(work, copy));
+  if (work.isOneOfMany && work.options.then !== null) copy.skipped = why;
+  else await writeSkipped(work, copy, why, await atEndpoints(work, copy, () => dispose(work, copy)));
+  return 'done';
+}
+
+export async function writeSkipped(
+  work: CopyWork,
+  copy: Copy,
+  why: Skipped,
+  { events, disposedPath }: Disposed,
+): Promise<void> {
   await work.ledger.write({
     delivery: copy.row,
     change: {
@@ -180,7 +201,8 @@ async function skip(
     ],
   });
   copy.claimed = false;
-  return 'done';
+  copy.skipped = null;
+  copy.row = { ...copy.row, state: 'skipped' };
 }
 
 /** Nothing is left to be taken up; a row that never had a token is not written for that. */

@@ -1,6 +1,6 @@
 import type { NewEvent } from '../../audit/record.ts';
 import { isSameVersion } from '../../connectors/temporary.ts';
-import type { Copy, CopyWork } from './copyWork.ts';
+import type { Copy, SharedWork } from './copyWork.ts';
 import { type Disposal, placeBelow } from './options.ts';
 import { relocate, statIfThere } from './relocate.ts';
 import { versionOf } from './version.ts';
@@ -17,7 +17,7 @@ export interface Disposed {
  * Moves or deletes the source of a delivered file, as the pipeline says. Only the version that was delivered is touched:
  * a newer file of the same name stays. A source that is gone is no failure, since the file has arrived. Safe twice.
  */
-export async function dispose(work: CopyWork, copy: Copy): Promise<Disposed> {
+export async function dispose(work: SharedWork, copy: Copy): Promise<Disposed> {
   const { then } = work.options;
   if (then === null) return { disposedPath: null, note: null, events: [] };
   const { row, signal } = copy;
@@ -44,7 +44,7 @@ export async function dispose(work: CopyWork, copy: Copy): Promise<Disposed> {
 }
 
 /** The source is gone: an earlier attempt has disposed of it, or somebody else has. */
-async function findDisposed(work: CopyWork, copy: Copy, then: Disposal): Promise<Disposed> {
+async function findDisposed(work: SharedWork, copy: Copy, then: Disposal): Promise<Disposed> {
   const { row, signal } = copy;
   if ('delete' in then) return deleted(work, copy);
   const expected = row.disposedPath ?? placeBelow(then.move, row.sourcePath, work.options.base);
@@ -61,7 +61,7 @@ async function findDisposed(work: CopyWork, copy: Copy, then: Disposal): Promise
 }
 
 /** Writes down a name that the conflict rule has chosen before the file gets it: after a crash it is looked for there. */
-async function intend(work: CopyWork, copy: Copy, disposedPath: string): Promise<void> {
+async function intend(work: SharedWork, copy: Copy, disposedPath: string): Promise<void> {
   await work.ledger.write({
     delivery: copy.row,
     change: { state: copy.row.state, disposedPath, error: null },
@@ -70,12 +70,12 @@ async function intend(work: CopyWork, copy: Copy, disposedPath: string): Promise
   copy.row = { ...copy.row, disposedPath };
 }
 
-function moved(work: CopyWork, { row }: Copy, to: string): Disposed {
+function moved(work: SharedWork, { row }: Copy, to: string): Disposed {
   const data = { endpoint: work.source.name, from: row.sourcePath, to };
   return { disposedPath: to, note: null, events: [work.events.delivery('file.moved', row, data)] };
 }
 
-function deleted(work: CopyWork, { row }: Copy): Disposed {
+function deleted(work: SharedWork, { row }: Copy): Disposed {
   const data = { endpoint: work.source.name, path: row.sourcePath };
   return { disposedPath: null, note: null, events: [work.events.delivery('file.deleted', row, data)] };
 }

@@ -7,11 +7,13 @@ import {
   firstFailure,
   forgetWrites,
   lockTransfer,
+  noteMissingTargets,
   transferCounts,
 } from '../../prisma/ledger.ts';
 import type { Failure, TransferCounts } from '../../schema/plan.ts';
 import { limits, type TransferDependencies } from './context.ts';
 import { eventsOf } from './events.ts';
+import { optionsOf } from './options.ts';
 
 export interface FinishInput {
   tenantId: string;
@@ -68,18 +70,21 @@ async function close(
     const message =
       reason == null ? 'not tried: the step gave up before' : `not tried, since the step gave up: ${reason.message}`;
     const abandoned = await abandonDeliveries(sql, tenantId, transferId, { state, error: { kind, message } });
+    const { targets, then } = optionsOf(transfer);
+    const required = targets.flatMap((target, number) => (target.required ? [number] : []));
+    if (targets.length > 1 && then !== null) await noteMissingTargets(sql, tenantId, transferId, required);
     const counts = await transferCounts(sql, tenantId, transferId);
     const failure = await firstFailure(sql, tenantId, transferId);
     const end = status === 'succeeded' && counts.failed > 0 ? 'failed' : status;
     await endTransfer(sql, tenantId, transferId, end);
     const type =
       end === 'succeeded' ? 'transfer.completed' : end === 'failed' ? 'transfer.failed' : 'transfer.cancelled';
-    const { sourceEndpoint, targetEndpoint, step } = transfer;
+    const { sourceEndpoint, step } = transfer;
     await recordEvents(sql, tenantId, [
       ...abandoned.map((row) =>
         events.delivery('delivery.failed', row, {
           source: { endpoint: sourceEndpoint, path: row.sourcePath },
-          target: { endpoint: targetEndpoint, path: row.targetPath },
+          target: { endpoint: row.targetEndpoint, path: row.targetPath },
           delivered: false,
           kind: row.errorKind,
           message: row.errorMessage,

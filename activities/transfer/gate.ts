@@ -69,3 +69,77 @@ export function createGate(initialWidth: number): AdjustableGate {
     },
   };
 }
+
+/** One place in each of the gates for several that count as one: the first of them takes it, the last gives it back. */
+export function createSharedPlace(gates: readonly Gate[]): Pick<Gate, 'enter'> {
+  let users = 0;
+  let taken: Promise<() => void> | null = null;
+
+  function leave(): void {
+    if (--users > 0 || taken === null) return;
+    void taken.then(
+      (giveBack) => giveBack(),
+      () => undefined,
+    );
+    taken = null;
+  }
+
+  async function join(signal: AbortSignal): Promise<void> {
+    for (;;) {
+      taken ??= enterAll(gates, signal);
+      const attempt: Promise<() => void> = taken;
+      try {
+        await unlessAborted(attempt, signal);
+        return;
+      } catch {
+        signal.throwIfAborted();
+        // It was the one who asked for all that has gone.
+        if (taken === attempt) taken = null;
+      }
+    }
+  }
+
+  return {
+    async enter(signal) {
+      users++;
+      try {
+        await join(signal);
+      } catch (error) {
+        leave();
+        throw error;
+      }
+      let isLeft = false;
+      return () => {
+        if (!isLeft) leave();
+        isLeft = true;
+      };
+    },
+  };
+}
+
+async function enterAll(gates: readonly Gate[], signal: AbortSignal): Promise<() => void> {
+  const entered: Array<() => void> = [];
+  const giveBack = () => {
+    for (const leave of entered) leave();
+  };
+  try {
+    for (const gate of gates) entered.push(await gate.enter(signal));
+  } catch (error) {
+    giveBack();
+    throw error;
+  }
+  return giveBack;
+}
+
+/** The result, or the signal's reason when it aborts first. */
+export function unlessAborted<Result>(result: Promise<Result>, signal: AbortSignal): Promise<Result> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    if (signal.aborted) {
+      result.catch(() => undefined);
+      return abort();
+    }
+    signal.addEventListener('abort', abort, { once: true });
+    result.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+  });
+}

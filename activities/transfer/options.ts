@@ -25,7 +25,7 @@ export type TransferOptions = {
   /** The folder below which source paths are kept: the fixed part of a glob, or the folder of a single file. */
   base: string;
   /** Where each file goes. A delivery names its target by the position in this list. */
-  targets: readonly TransferTarget[];
+  targets: TransferTarget[];
 };
 
 export type TransferTarget = {
@@ -90,9 +90,9 @@ export function relativePath(path: string, base: string): string {
 
 /** The options of a transfer, as `planTransfer` wrote them. Those of an older version have one target, `to`. */
 export function optionsOf({ options, targetEndpoint }: { options: Json; targetEndpoint: string }): TransferOptions {
-  const stored = options as Omit<TransferOptions, 'targets'> & { targets?: readonly TransferTarget[]; to?: string };
+  const stored = options as Partial<TransferOptions> & { to?: string };
   const { to = '/', targets = [{ endpoint: targetEndpoint, to, required: true }], ...rest } = stored;
-  return { ...rest, targets };
+  return { ...(rest as Omit<TransferOptions, 'targets'>), targets };
 }
 
 function invalid(field: string, what: string): WaybillError {

@@ -4,7 +4,7 @@ import type { Capabilities, Source } from '../../connectors/contract.ts';
 import { createBatches } from './batches.ts';
 import { createBuffers, type Reservation } from './buffers.ts';
 import { contentKey, deliveryKey } from './deliveryKey.ts';
-import { createGate } from './gate.ts';
+import { createGate, createSharedPlace } from './gate.ts';
 import { createGroupCommit } from './groupCommit.ts';
 import { placeBelow, relativePath } from './options.ts';
 import { chooseFlow, pump } from './pump.ts';
@@ -253,5 +253,39 @@ describe('group commits', () => {
       8,
       'failed',
     ]);
+  });
+});
+
+describe('a shared place', () => {
+  const forever = new AbortController().signal;
+  const isFree = async (gate: Pick<ReturnType<typeof createGate>, 'enter'>) => {
+    const leave = await gate.enter(AbortSignal.timeout(20)).catch(() => null);
+    leave?.();
+    return leave !== null;
+  };
+
+  test('is one for all who share it, and free when the last of them has left', async () => {
+    const gate = createGate(1);
+    const place = createSharedPlace([gate]);
+    const leaves = await Promise.all([place.enter(forever), place.enter(forever)]);
+    leaves[0]!();
+    leaves[0]!();
+    expect(await isFree(gate)).toBe(false);
+    leaves[1]!();
+    expect(await isFree(gate)).toBe(true);
+  });
+
+  test('is asked for again when the one who asked has gone', async () => {
+    const gate = createGate(1);
+    const other = await gate.enter(forever);
+    const place = createSharedPlace([gate]);
+    const gone = new AbortController();
+    const first = place.enter(gone.signal);
+    const second = place.enter(forever);
+    gone.abort(new Error('gone'));
+    await expect(first).rejects.toThrow('gone');
+    other();
+    (await second)();
+    expect(await isFree(gate)).toBe(true);
   });
 });

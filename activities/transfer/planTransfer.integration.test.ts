@@ -111,6 +111,8 @@ describe('planning', () => {
       const transfer = await findTransfer(sql, world.tenantId, transferId);
       const other = {
         batch: 0,
+        target: 0,
+        targetEndpoint: transfer.targetEndpoint,
         deliveryKey: 'ff',
         sourcePath: '/b.csv',
         sourceSize: 1,
@@ -119,7 +121,10 @@ describe('planning', () => {
         refusal: null,
       };
       await insertDeliveries(sql, world.tenantId, transfer, [{ ...other, targetPath: row!.target }]);
-      return findSharedTarget(sql, world.tenantId, transferId, { caseSensitive: true });
+      return findSharedTarget(sql, world.tenantId, transferId, {
+        endpoint: transfer.targetEndpoint,
+        caseSensitive: true,
+      });
     });
     expect(shared).toEqual({ targetPath: '/a.csv', one: '/a.csv', other: '/b.csv' });
   });

@@ -210,7 +210,9 @@ async function writePlan(sql: Sql, work: PlanWork): Promise<void> {
       after = page.at(-1)!.ordinal;
       const rows = page.flatMap((file) => {
         const batch = batches.place(file.size);
-        return options.targets.map((_, target) => planDelivery(file, { tenantId, run, transfer, options, batch, target }));
+        return options.targets.map((_, target) =>
+          planDelivery(file, { tenantId, run, transfer, options, batch, target }),
+        );
       });
       const refused = await insertDeliveries(sql, tenantId, transfer, rows);
       await recordEvents(
@@ -265,7 +267,15 @@ function planDelivery(
     const targetPath = placeBelow(to, file.path, base);
     const { sourceEndpoint } = transfer;
     const identity = { tenantId, pipeline: run.pipelineName, sourceEndpoint, ...source, targetEndpoint, targetPath };
-    return { batch, target, targetEndpoint, ...source, targetPath, deliveryKey: deliveryKey(identity, once), refusal: null };
+    return {
+      batch,
+      target,
+      targetEndpoint,
+      ...source,
+      targetPath,
+      deliveryKey: deliveryKey(identity, once),
+      refusal: null,
+    };
   } catch (error) {
     // One name that the target cannot have must not keep the others from travelling: it fails alone, and says why.
     const { kind, message } = asWaybillError(error);

@@ -60,9 +60,9 @@ async function sendToTemporary(work: CopyWork, copy: Copy, begun: { sink: Sink |
 
 /** The name to begin under. Throws exists when a large file would be sent in vain. */
 async function chooseTarget(work: CopyWork, { row, signal }: Copy): Promise<string> {
-  const { options, target } = work;
+  const { options, target, to } = work;
   if (options.onConflict === 'version')
-    return freePath(target.connector, placeBelow(options.to, row.sourcePath, options.base), signal);
+    return freePath(target.connector, placeBelow(to, row.sourcePath, options.base), signal);
   if (options.onConflict === 'fail' && row.sourceSize >= limits.lookAheadBytes) {
     if ((await statIfThere(target.connector, row.targetPath, signal)) !== null)
       throw targetExists(work, row.targetPath);
@@ -80,7 +80,8 @@ async function transport(
 ): Promise<string> {
   const { row, signal } = copy;
   const version = versionOf(row);
-  const file = await work.source.connector.open(row.sourcePath, { ifMatch: version }, signal);
+  const file = await (copy.seat?.open(version, signal) ??
+    work.source.connector.open(row.sourcePath, { ifMatch: version }, signal));
   try {
     const opened = (sink: Sink) => {
       begun.sink = sink;
@@ -204,7 +205,7 @@ async function publish(work: CopyWork, copy: Copy, sink: Sink, receipt: Receipt)
       });
   }
   const { temporaryPath } = sink;
-  const base = placeBelow(work.options.to, copy.row.sourcePath, work.options.base);
+  const base = placeBelow(work.to, copy.row.sourcePath, work.options.base);
   const intend = (targetPath: string) => writeVerified(work, copy, temporaryPath, { ...receipt, targetPath });
   const targetPath = await nextVersion(base, { connector, signal, intend }, (path) =>
     connector.rename!(temporaryPath, path, { replace: false }, signal),

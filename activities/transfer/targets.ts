@@ -35,8 +35,7 @@ export function readTargets(given: Json | undefined, terms: TargetTerms): Transf
 function readTarget(place: Json, { endpoints, manyFiles }: TargetTerms): TransferTarget {
   const { endpoint, path } = parseLocation(place, endpoints);
   if (path === null) throw invalid('`to` is a file or a folder, not a glob');
-  if (manyFiles && !path.endsWith('/'))
-    throw invalid('`to` must be a folder (end in /), since `from` is a glob');
+  if (manyFiles && !path.endsWith('/')) throw invalid('`to` must be a folder (end in /), since `from` is a glob');
   const isMapping = place !== null && typeof place === 'object' && !Array.isArray(place);
   const required = isMapping ? (place.required ?? true) : true;
   if (typeof required !== 'boolean')

@@ -11,7 +11,7 @@ const TransferStatusEnum = builder.enumType('TransferStatus', { values: transfer
 const TransferConnection = connection('Transfer', TransferType, 'transfer:read');
 
 TransferType.implement({
-  description: 'The movement of a set of files from one endpoint to another.',
+  description: 'The movement of a set of files from one endpoint to one or more others.',
   interfaces: [NodeType],
   authScopes: { may: 'transfer:read' },
   fields: (t) => ({
@@ -19,7 +19,11 @@ TransferType.implement({
     step: t.exposeString('step'),
     status: t.field({ type: TransferStatusEnum, resolve: (transfer) => transfer.status as TransferStatus }),
     sourceEndpoint: t.exposeString('sourceEndpoint'),
-    targetEndpoint: t.exposeString('targetEndpoint'),
+    targetEndpoint: t.exposeString('targetEndpoint', { description: 'The first of them.' }),
+    targetEndpoints: t.stringList({
+      description: 'Where each file goes, in the order of `to`; an endpoint stands here once.',
+      resolve: targetEndpointsOf,
+    }),
     createdAt: t.expose('createdAt', { type: 'DateTime' }),
     endedAt: t.expose('endedAt', { type: 'DateTime', nullable: true }),
     counts: t.field({
@@ -33,6 +37,12 @@ TransferType.implement({
     }),
   }),
 });
+
+/** Transfers of older versions have one target, and do not list it. */
+function targetEndpointsOf({ options, targetEndpoint }: { options: unknown; targetEndpoint: string }): string[] {
+  const { targets } = options as { targets?: ReadonlyArray<{ endpoint: string }> };
+  return [...new Set((targets ?? [{ endpoint: targetEndpoint }]).map(({ endpoint }) => endpoint))];
+}
 
 builder.objectField(RunType, 'transfers', (t) =>
   t.field({

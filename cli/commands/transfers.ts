@@ -29,7 +29,7 @@ export const deliveriesQuery = `query Deliveries($first: Int, $after: String, $f
 
 const transfersQuery = `query Transfers($first: Int, $after: String, $run: ID) {
   page: transfers(first: $first, after: $after, run: $run) { edges { node {
-    id step status sourceEndpoint targetEndpoint createdAt endedAt counts { files bytes skipped failed } run { id } } }
+    id step status sourceEndpoint targetEndpoints createdAt endedAt counts { files bytes skipped failed } run { id } } }
     pageInfo { hasNextPage endCursor } } }`;
 
 interface TransferView {
@@ -37,7 +37,7 @@ interface TransferView {
   step: string;
   status: string;
   sourceEndpoint: string;
-  targetEndpoint: string;
+  targetEndpoints: string[];
   createdAt: string;
   endedAt: string | null;
   counts: { files: number; bytes: number; skipped: number; failed: number };
@@ -60,7 +60,7 @@ export function addTransferCommands(program: Command, context: CommandContext): 
           transfer.id,
           transfer.step,
           transfer.sourceEndpoint,
-          transfer.targetEndpoint,
+          transfer.targetEndpoints.join(', '),
           transfer.status,
           String(transfer.counts.files),
           formatBytes(transfer.counts.bytes),

@@ -121,7 +121,8 @@ class Exchange {
       yield body.subarray(at, at + limits.sliceBytes);
     }
     // What the socket has taken may still wait in buffers on the way: on a slow line that is seconds of silence.
-    if (!this.#isSettled) this.#waitFor(this.#patienceMs() + (body.length / limits.slowestBytesPerSecond) * 1000);
+    if (!this.#isSettled)
+      this.#waitFor(this.#patienceMs() + (body.length / this.#line.patience.slowestBytesPerSecond) * 1000);
   }
 
   #patienceMs(): number {

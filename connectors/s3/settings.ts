@@ -56,12 +56,15 @@ export interface S3Patience {
   answerTimeoutMs: number;
   /** The same where the server works on a whole object before it answers: completing an upload, copying. */
   slowAnswerTimeoutMs: number;
+  /** A line on which a copy is still worth waiting for: what buffers on the way hold arrives at that speed. */
+  slowestBytesPerSecond: number;
 }
 
 export const s3Patience: S3Patience = {
   startTimeoutMs: 30_000,
   answerTimeoutMs: 30_000,
   slowAnswerTimeoutMs: 600_000,
+  slowestBytesPerSecond: 65_536,
 };
 
 const KiB = 1024;
@@ -91,8 +94,6 @@ export const limits = {
   answerBytes: 16 * MiB,
   /** Pieces in which a body is handed to the socket; each that it takes is progress. */
   sliceBytes: 256 * KiB,
-  /** Of a line on which a copy is still worth waiting for: what buffers on the way hold arrives at that speed. */
-  slowestBytesPerSecond: 64 * KiB,
   quotedCharacters: 300,
   abortTimeoutMs: 10_000,
 } as const;

@@ -14,7 +14,12 @@ import { readSettings, s3Patience } from './settings.ts';
 const log = { debug() {}, info() {}, warn() {}, error() {} };
 const never = new AbortController().signal;
 const canary = 'canary-secret-that-nobody-may-see';
-const impatient = { startTimeoutMs: 2_000, answerTimeoutMs: 1_000, slowAnswerTimeoutMs: 2_000 };
+const impatient = {
+  startTimeoutMs: 2_000,
+  answerTimeoutMs: 1_000,
+  slowAnswerTimeoutMs: 2_000,
+  slowestBytesPerSecond: 8_388_608,
+};
 const MiB = 1024 * 1024;
 
 const dialler = createDialler({ loopback: true, allow: [] });

@@ -19,7 +19,8 @@ export interface DeliveryChange {
   disposedPath?: string;
   /** The target has the file since now. */
   published?: boolean;
-  error: { kind: string | null; message: string } | null;
+  /** `endpoint`: whose failure it was, the source's or the target's. */
+  error: { kind: string | null; message: string; endpoint?: string | null } | null;
 }
 
 /** What becomes of claims that the transaction has locked and that are ours. Keys in hexadecimal. */
@@ -61,11 +62,11 @@ export async function changeDeliveries(
             duplicate_of = coalesce(c.duplicate_of, d.duplicate_of),
             disposed_path = coalesce(c.disposed_path, d.disposed_path),
             published_at = case when c.published then now() else d.published_at end,
-            error_kind = c.error_kind, error_message = c.error_message, updated_at = now()
+            error_kind = c.error_kind, error_message = c.error_message, error_endpoint = c.error_endpoint, updated_at = now()
        from unnest($2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::uuid[],
-                   $10::text[], $11::bool[], $12::text[], $13::text[], $18::text[])
+                   $10::text[], $11::bool[], $12::text[], $13::text[], $18::text[], $19::text[])
             as c(id, state, bytes_done, sha256, evidence, temporary_path, target_path, duplicate_of, disposed_path,
-                 published, error_kind, error_message, sink_token)
+                 published, error_kind, error_message, sink_token, error_endpoint)
       where d.tenant_id = $1::uuid and d.id = c.id and d.id = any($2::uuid[])`,
     [
       tenantId,
@@ -86,6 +87,7 @@ export async function changeDeliveries(
       kept.map((_, index) => index >= claims.extend.length),
       claims.release,
       changes.map(({ sinkToken }) => (sinkToken === undefined ? null : JSON.stringify(sinkToken))),
+      changes.map((change) => change.error?.endpoint ?? null),
     ],
   );
 }
@@ -138,6 +140,7 @@ export async function replanDeliveries(
 export interface AbandonedDelivery extends Record<string, unknown> {
   id: string;
   sourcePath: string;
+  targetEndpoint: string;
   targetPath: string;
   errorKind: string;
   errorMessage: string;
@@ -167,10 +170,31 @@ export async function abandonDeliveries(
             error_kind = case $3::text when 'failed' then coalesce(error_kind, $4::text) else error_kind end,
             error_message = case $3::text when 'failed' then coalesce(error_message, $5::text) else error_message end
       where tenant_id = $1::uuid and transfer_id = $2::uuid and state in ('planned', 'held', 'copying', 'verified')
-      returning id, source_path as "sourcePath", target_path as "targetPath", error_kind as "errorKind", error_message as "errorMessage"`,
+      returning id, source_path as "sourcePath", target_endpoint as "targetEndpoint", target_path as "targetPath", error_kind as "errorKind", error_message as "errorMessage"`,
     [tenantId, transferId, end.state, end.error.kind, end.error.message],
   );
   return end.state === 'failed' ? rows : [];
+}
+
+/**
+ * Delivered files whose source stays, since another of the targets that are required (positions) has not got them: their
+ * rows say which.
+ */
+export async function noteMissingTargets(
+  sql: Sql,
+  tenantId: string,
+  transferId: string,
+  required: readonly number[],
+): Promise<void> {
+  await sql.query(
+    `update delivery d set error_message = 'the source stays: ' || missing.endpoints || ' has not got the file', updated_at = now()
+       from (select source_path, string_agg(distinct target_endpoint, ', ') as endpoints from delivery
+              where tenant_id = $1::uuid and transfer_id = $2::uuid and state in ('failed', 'cancelled') and target = any($3::int[])
+              group by source_path) missing
+      where d.tenant_id = $1::uuid and d.transfer_id = $2::uuid and d.source_path = missing.source_path
+        and d.state = 'published' and d.error_message is null`,
+    [tenantId, transferId, required],
+  );
 }
 
 /** Unfinished writes that deliveries of a transfer have left at its target and that nobody will take up. */

@@ -48,19 +48,21 @@ const asDelivery = ({ takenFrom: _, ...row }: StoredDelivery) =>
 /**
  * The deliveries of a batch that are not finished, those tried least first: a file that breaks its connection each time
  * does not hold up the others. Cancelled ones of a transfer that still runs were handed over and are unfinished too.
+ * `endedToo`: and the others, for what is done when all deliveries of a source file have ended.
  */
 export async function unfinishedDeliveries(
   sql: Sql,
   tenantId: string,
   transferId: string,
   batch: number,
+  { endedToo }: { endedToo: boolean },
 ): Promise<DeliveryRow[]> {
   const rows = await sql.query<StoredDelivery>(
     `select ${deliveryColumns} from delivery d
       where d.tenant_id = $1::uuid and d.transfer_id = $2::uuid and d.batch = $3::int
-        and d.state in ('planned', 'held', 'copying', 'verified', 'published', 'cancelled')
+        and ($4::bool or d.state in ('planned', 'held', 'copying', 'verified', 'published', 'cancelled'))
       order by d.attempt, d.id`,
-    [tenantId, transferId, batch],
+    [tenantId, transferId, batch, endedToo],
   );
   return rows.map(asDelivery);
 }
@@ -96,7 +98,7 @@ export async function claimDeliveries(
         where held.delivered_at is null and (held.delivery_id = excluded.delivery_id or held.lease_until < now())
        returning held.delivery_id, nullif(old.delivery_id, held.delivery_id) as taken_from)
      update delivery d set state = case d.state when 'verified' then d.state else 'copying' end, attempt = d.attempt + 1,
-            bytes_done = case when d.sink_token is null then 0 else d.bytes_done end, error_kind = null, error_message = null, updated_at = now()
+            bytes_done = case when d.sink_token is null then 0 else d.bytes_done end, error_kind = null, error_message = null, error_endpoint = null, updated_at = now()
        from claimed
       where d.tenant_id = $1::uuid and d.id = claimed.delivery_id
         and d.state in ('planned', 'held', 'copying', 'verified', 'cancelled')

@@ -57,7 +57,8 @@ export async function firstFailure(
   batch: number | null = null,
 ): Promise<Failure | null> {
   const [row] = await sql.query<{ kind: ErrorKind; message: string; step: string; endpoint: string; path: string }>(
-    `select d.error_kind as kind, d.error_message as message, t.step, d.source_endpoint as endpoint, d.source_path as path
+    `select d.error_kind as kind, d.error_message as message, t.step, coalesce(d.error_endpoint, d.source_endpoint) as endpoint,
+            case d.error_endpoint when d.target_endpoint then d.target_path else d.source_path end as path
        from delivery d join transfer t on t.tenant_id = d.tenant_id and t.id = d.transfer_id
       where d.tenant_id = $1::uuid and d.transfer_id = $2::uuid and ($3::int is null or d.batch = $3::int)
         and ${failedRow.replaceAll(/\b(state|error_kind)\b/g, 'd.$1')}

@@ -28,7 +28,8 @@ export function Targets(description: string) {
   const place = { endpoint: Type.String(), path: Type.String() };
   const required = Type.Boolean({
     default: true,
-    description: 'false: the source is disposed of although this target did not get the file, and nothing waits while it is held.',
+    description:
+      'false: the source is disposed of although this target did not get the file, and nothing waits while it is held.',
   });
   const entry = Type.Union(
     [

@@ -14,7 +14,13 @@ import { startVersitygw, type Versitygw } from '../servers/versitygw.ts';
 import { startExpired } from './expired.ts';
 import type { Arranged } from './withFaults.ts';
 
-const impatient = { ...s3Patience, startTimeoutMs: 3_000, answerTimeoutMs: 3_000, slowAnswerTimeoutMs: 3_000 };
+const impatient = {
+  ...s3Patience,
+  startTimeoutMs: 3_000,
+  answerTimeoutMs: 3_000,
+  slowAnswerTimeoutMs: 3_000,
+  slowestBytesPerSecond: 2_097_152,
+};
 /** The patience, and time to notice on a busy machine. */
 const deadlineMs = 6_000;
 const retryAfterSeconds = 7;

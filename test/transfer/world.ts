@@ -8,7 +8,7 @@ import { createBuffers } from '../../activities/transfer/buffers.ts';
 import type { ActivityContext, TransferDependencies } from '../../activities/transfer/context.ts';
 import { createTransferWork } from '../../activities/transfer/index.ts';
 import type { PlanAnswer } from '../../activities/transfer/planTransfer.ts';
-import type { Connector, Log, Sink } from '../../connectors/contract.ts';
+import type { Connector, Log, Sink, Source } from '../../connectors/contract.ts';
 import { type ConnectorRegistry, createRegistry } from '../../connectors/registry.ts';
 import { createSecretBox } from '../../identity/secrets.ts';
 import { createDialler } from '../../network/dialler.ts';
@@ -38,13 +38,20 @@ export function openEngine(
     leaseMs,
     memoryBytes = 64 * 1024 * 1024,
     onWrite,
+    onRead,
     limitTimes,
-  }: { leaseMs?: number; memoryBytes?: number; onWrite?: WriteListener; limitTimes?: LeaseTimes } = {},
+  }: {
+    leaseMs?: number;
+    memoryBytes?: number;
+    onWrite?: WriteListener;
+    onRead?: ReadListener;
+    limitTimes?: LeaseTimes;
+  } = {},
 ) {
   const dialler = createDialler({ loopback: true, allow: [] });
   const endpoints = createEndpointPool({
     store,
-    registry: onWrite === undefined ? createRegistry() : listenedTo(createRegistry(), onWrite),
+    registry: listenedTo(createRegistry(), onWrite, onRead),
     secretBox,
     connectorContext: { dialler, localRoots: ['*'], log: silent },
     log: silent,
@@ -74,7 +81,15 @@ export type Engine = ReturnType<typeof openEngine>;
 /** Hears of each write to a target, before it is sent and when it is acknowledged. */
 export type WriteListener = (event: 'sent' | 'acknowledged', at: number, bytes: number) => void;
 
-function listenedTo(registry: ConnectorRegistry, onWrite: WriteListener): ConnectorRegistry {
+/** Hears of each read of a file. */
+export type ReadListener = (bytes: number) => void;
+
+function listenedTo(
+  registry: ConnectorRegistry,
+  onWrite: WriteListener | undefined,
+  onRead: ReadListener | undefined,
+): ConnectorRegistry {
+  if (onWrite === undefined && onRead === undefined) return registry;
   return {
     ...registry,
     open(...parameters) {
@@ -84,13 +99,22 @@ function listenedTo(registry: ConnectorRegistry, onWrite: WriteListener): Connec
       const begin: Connector['begin'] = async (...words) => {
         const sink = await connector.begin(...words);
         const write: Sink['write'] = async (bytes, at, signal) => {
-          onWrite('sent', at, bytes.length);
+          onWrite?.('sent', at, bytes.length);
           await sink.write(bytes, at, signal);
-          onWrite('acknowledged', at, bytes.length);
+          onWrite?.('acknowledged', at, bytes.length);
         };
         return bound(sink, { write });
       };
-      return { serves: 'files', endpoint: bound(connector, { begin }) };
+      const open: Connector['open'] = async (...words) => {
+        const source = await connector.open(...words);
+        const read: Source['read'] = async (...piece) => {
+          const got = await source.read(...piece);
+          onRead?.(got);
+          return got;
+        };
+        return bound(source, { read });
+      };
+      return { serves: 'files', endpoint: bound(connector, { begin, open }) };
     },
   };
 }
@@ -148,6 +172,8 @@ export interface DeliveryFacts extends Record<string, unknown> {
   id: string;
   state: string;
   path: string;
+  /** of the target */
+  endpoint: string;
   target: string;
   sha256: string | null;
   evidence: string | null;
@@ -213,10 +239,10 @@ export async function openWorld(
     deliveries: (runId) =>
       store.sql(tenantId, (sql) =>
         sql.query<DeliveryFacts>(
-          `select id, state, source_path as path, target_path as target, encode(sha256, 'hex') as sha256, evidence, attempt,
+          `select id, state, source_path as path, target_endpoint as endpoint, target_path as target, encode(sha256, 'hex') as sha256, evidence, attempt,
                   disposed_path as disposed, duplicate_of as "duplicateOf", error_kind as "errorKind",
                   error_message as "errorMessage", published_at as "publishedAt"
-             from delivery where run_id = $1::uuid order by source_path collate "C"`,
+             from delivery where run_id = $1::uuid order by source_path collate "C", delivery.target`,
           [runId],
         ),
       ),

@@ -2,6 +2,7 @@
 ALTER TABLE "file_set_item" ADD COLUMN "etag" TEXT;
 ALTER TABLE "delivery" ADD COLUMN "source_etag" TEXT;
 ALTER TABLE "delivery" ADD COLUMN "sink_token" JSONB;
+ALTER TABLE "delivery" ADD COLUMN "error_endpoint" TEXT;
 ALTER TABLE "delivery" ADD COLUMN "target" INTEGER NOT NULL DEFAULT 0;
 -- An endpoint can be paused; what it bears is leased to workers; its failures in a row open its breaker; its checks are kept.
 ALTER TABLE "connector_endpoint" ADD COLUMN "paused_at" TIMESTAMPTZ(3), ADD COLUMN "paused_until" TIMESTAMPTZ(3),
