@@ -25,14 +25,18 @@ outputs: { files: steps.copy.files }
 `;
   await line.apply(line.endpoints() + pipeline, { secrets: line.endpointSecrets() });
   const run = await line.run('to-many');
-  expect(run).toMatchObject({ status: 'succeeded', error: null, counts: { files: 6, failed: 0 }, outputs: { files: 6 } });
+  expect(run).toMatchObject({
+    status: 'succeeded',
+    error: null,
+    counts: { files: 6, failed: 0 },
+    outputs: { files: 6 },
+  });
   for (const folder of ['back', 'many-done'])
     expect((await readdir(path.join(line.partnerFolder, folder))).sort()).toEqual(['a.csv', 'b.csv']);
   expect(await readdir(path.join(line.partnerFolder, 'many'))).toEqual([]);
-  const { transfers } = await line.graphql<{ transfers: { edges: Array<{ node: Record<string, unknown> }> } }>(
-    '{ transfers { edges { node { targetEndpoint targetEndpoints } } } }',
-  );
-  expect(transfers.edges.map(({ node }) => node)).toEqual([
-    { targetEndpoint: 'landing-zone', targetEndpoints: ['landing-zone', 'acme-sftp'] },
+  const query = '{ transfers { edges { node { targetEndpoint targetEndpoints } } } }';
+  const { body } = await line.api.graphql(line.api.keys.a, query);
+  expect(body.data.transfers.edges).toEqual([
+    { node: { targetEndpoint: 'landing-zone', targetEndpoints: ['landing-zone', 'acme-sftp'] } },
   ]);
 });

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { limits } from '../../activities/transfer/context.ts';
+import { eventually } from '../../connectors/conformance/steps.ts';
 import { createTestDatabase, type TestDatabase } from '../servers/database.ts';
 import { type Sshd, startSshd } from '../servers/sshd.ts';
 import { startVersitygw, type Versitygw } from '../servers/versitygw.ts';
@@ -266,13 +267,17 @@ test('another run goes on with the file of one whose worker died', async () => {
 test('a worker stopped for longer than its lease, finished by another and continued, writes and publishes nothing', async () => {
   const delivery = await openDelivery(['local', 'sftp']);
   const signalAfter = { bytes: 20 * mebibyte, signal: 'SIGSTOP' as const };
-  const { child, ended } = startCopying(delivery, 1, { leaseMs: 2_000, signalAfter });
+  const leaseMs = 2_000;
+  const { child, ended } = startCopying(delivery, 1, { leaseMs, signalAfter });
   await once(child.stdout, 'data');
+  const stoppedAtMs = performance.now();
   await expect(engine.work.copyBatch(delivery.batch, attemptOf({ attempt: 2, retry: patient }))).resolves.toMatchObject(
     { files: 1 },
   );
   expect(await delivery.published()).toBe(1);
   const before = (await readWrites(delivery.writeLog)).filter(({ event }) => event === 'sent').length;
+  // The other attempt needs no second for its work, and a worker that was away for less than one cannot tell.
+  await eventually(async () => expect(performance.now() - stoppedAtMs).toBeGreaterThan(leaseMs));
   child.kill('SIGCONT');
   const { result } = await ended;
   expect(result()).toMatchObject({ error: { kind: 'conflict', leaseLost: true } });
