@@ -145,16 +145,18 @@ export async function atSource<Result>(copy: Copy, piece: () => Promise<Result>)
  */
 export async function atEndpoints<Result>(work: CopyWork, copy: Copy, piece: () => Promise<Result>): Promise<Result> {
   const { source, target } = work;
-  const gates = new Map([
-    [source.name, copy.sourceGate],
-    [target.name, target.settings.gate],
-  ]);
+  const { settings } = target;
+  // In the order of the endpoints' names: two copies in opposite directions would otherwise wait for each other.
+  const gates =
+    source.name === target.name
+      ? [settings.gate]
+      : source.name < target.name
+        ? [copy.sourceGate, settings.gate]
+        : [settings.gate, copy.sourceGate];
   const entered: Array<() => void> = [];
   try {
     entered.push(await awaitTurn(copy, work.filesGate.enter(copy.signal)));
-    // In the order of the endpoints' names: two copies in opposite directions would otherwise wait for each other.
-    for (const name of [...gates.keys()].sort())
-      entered.push(await awaitTurn(copy, gates.get(name)!.enter(copy.signal)));
+    for (const gate of gates) entered.push(await awaitTurn(copy, gate.enter(copy.signal)));
     if (work.stop !== null) throw work.stop;
     return await piece();
   } finally {

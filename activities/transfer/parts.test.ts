@@ -118,6 +118,14 @@ describe('the pump', () => {
     caseSensitive: true,
     listAfter: false,
   };
+  test('a block is the larger of both ends, in whole pieces of the smaller', () => {
+    const [disk, server] = [MiB, 255 * 1024].map((blockBytes) => ({ ...capabilities, blockBytes }));
+    const blocks = [chooseFlow(MiB * 64, disk!, server!), chooseFlow(MiB * 64, server!, disk!)];
+    expect(blocks.map(({ blockBytes }) => blockBytes)).toEqual([4 * 255 * 1024, 4 * 255 * 1024]);
+    expect(chooseFlow(1_000, disk!, server!).blockBytes).toBe(1_000);
+    expect(chooseFlow(MiB * 64, disk!, null).blockBytes).toBe(MiB);
+  });
+
   /** Answers in any order, as servers do. */
   const sourceOf = (bytes: Buffer): Source => ({
     size: bytes.length,

@@ -20,7 +20,7 @@ export function chooseFlow(size: number, source: Capabilities, target: Capabilit
   const parts = target?.parts ?? null;
   const wanted =
     parts === null
-      ? Math.min(source.blockBytes, target?.blockBytes ?? source.blockBytes)
+      ? blockOfBoth(source.blockBytes, target?.blockBytes ?? source.blockBytes)
       : Math.max(parts.bytes, Math.ceil(size / parts.most));
   const blockBytes = Math.max(1, Math.min(size, wanted));
   const readsInFlight = Math.max(1, source.readsInFlight);
@@ -34,6 +34,12 @@ export function chooseFlow(size: number, source: Capabilities, target: Capabilit
   );
   const windowBytes = parts === null ? limits.windowBytes : limits.partWindowBytes;
   return { blockBytes, blocks, readsInFlight, writesInFlight, windowBytes };
+}
+
+/** The larger of both, for fewer turns, as far as whole pieces of the smaller fit: who prefers that one takes several. */
+function blockOfBoth(one: number, other: number): number {
+  const piece = Math.min(one, other);
+  return Math.floor(Math.max(one, other) / piece) * piece;
 }
 
 export interface PumpOptions {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type Group, median, type Terms } from '../benchmark.ts';
 import { type Services, withServices } from '../installation.ts';
 import { hottest, monotonicUs, type Window } from '../profile.ts';
-import { startWorkerProcess } from '../workerProcess.ts';
+import { buildPackage, startWorkerProcess } from '../workerProcess.ts';
 import { ledger } from './ledger.ts';
 import { localCopy } from './localCopy.ts';
 import { memory } from './memory.ts';
@@ -32,8 +32,10 @@ const headroomBytes = 2 * 1024 ** 3;
 /** Whole transfers, over one PostgreSQL and Temporal; each part has a worker process of its own. One that fails does not keep the others from running. */
 export const transfers: Group = {
   benchmarks: parts.map(({ name, summary }) => ({ name, summary })),
-  measure: (chosen, terms) =>
-    withServices(async (services) => {
+  measure: async (chosen, terms) => {
+    terms.say('building the package');
+    await buildPackage();
+    await withServices(async (services) => {
       const failures: unknown[] = [];
       for (const part of parts.filter(({ name }) => chosen.has(name)))
         try {
@@ -44,7 +46,8 @@ export const transfers: Group = {
           failures.push(error);
         }
       if (failures.length > 0) throw new Error(`${failures.length} of ${chosen.size} benchmarks failed`);
-    }),
+    });
+  },
 };
 
 async function measurePart(part: Part, services: Services, terms: Terms): Promise<void> {

@@ -82,8 +82,8 @@ export const limits = {
   /** Small objects that wait in memory for their commit, in one connector. A file that finds no room goes in parts. */
   waitingBytes: 32 * MiB,
   /** What one GET asks for. */
-  readBytes: MiB,
-  readsInFlight: 16,
+  readBytes: 4 * MiB,
+  readsInFlight: 8,
   filesInFlight: 64,
   /** A server copies no more in one request. */
   copyBytes: 5 * GiB,
