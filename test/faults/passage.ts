@@ -47,6 +47,8 @@ export interface Passage {
   /** One attempt at the whole transfer. */
   attempt(options?: Partial<ActivityContext>): ReturnType<Engine['work']['copyBatch']>;
   finish(): ReturnType<Engine['work']['finishTransfer']>;
+  /** What `waybill endpoints sweep` does at the target, however young the unfinished writes are. */
+  sweep(): Promise<void>;
   deliveries(): ReturnType<World['deliveries']>;
   /** Gives the endpoint at that end another configuration; its secrets stay. */
   change(end: 'from' | 'to', config: Record<string, unknown>): Promise<void>;
@@ -111,6 +113,12 @@ export async function planPassage(
     batch: { ...ids, batch: 0 },
     attempt: (options) => engine.work.copyBatch({ ...ids, batch: 0 }, attemptOf({ terms, ...options })),
     finish: () => engine.work.finishTransfer({ ...ids, status: 'succeeded' }),
+    async sweep() {
+      const ofAnyAgeMs = -60_000;
+      await engine.endpoints.use(world.tenantId, world.aliases.to!, (connector) =>
+        connector.sweep!('/', ofAnyAgeMs, new AbortController().signal),
+      );
+    },
     deliveries: () => world.deliveries(runId),
     change: (end, config) => add(end, { ...(end === 'from' ? from : to), config, secrets: {} }),
     async expectNothingPartial() {
