@@ -47,7 +47,7 @@ export function withInstallation<Result>(work: (installation: Installation) => P
     const worker = await startWorker({
       ...shared,
       temporalAddress: services.temporalAddress,
-      serveSystem: true,
+      queues: ['runs', 'transfers', 'system'],
       webhookRetryDelaysMs: [1_000],
     });
     try {
@@ -62,7 +62,7 @@ export function withServices<Result>(work: (services: Services) => Promise<Resul
   return withParts(({ services }) => work(services));
 }
 
-type Shared = Omit<WorkerDependencies, 'temporalAddress' | 'serveSystem' | 'webhookRetryDelaysMs'>;
+type Shared = Omit<WorkerDependencies, 'temporalAddress' | 'queues' | 'webhookRetryDelaysMs'>;
 
 async function withParts<Result>(
   work: (parts: { services: Services; shared: Shared }) => Promise<Result>,

@@ -34,9 +34,10 @@ export interface WorkerProcess {
 export async function startWorkerProcess(
   environment: Record<string, string>,
   profileFolder: string | null,
+  options: readonly string[] = [],
 ): Promise<WorkerProcess> {
   const profiling = profileFolder === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`];
-  const child = spawn(process.execPath, [...profiling, main, 'worker'], {
+  const child = spawn(process.execPath, [...profiling, main, 'worker', ...options], {
     env: { ...process.env, ...thrifty, ...environment },
     // The channel ends it with this process, however that ends.
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],

@@ -9,6 +9,7 @@ export const taskQueues = {
   /** Webhook retries, reconciliation, sweeps. */
   system: 'waybill-system',
 } as const;
+export type TaskQueue = keyof typeof taskQueues;
 
 /** The one argument of the interpreter workflow; everything else is loaded by its first activity. */
 export interface RunArguments {

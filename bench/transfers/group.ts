@@ -54,7 +54,10 @@ async function measurePart(part: Part, services: Services, terms: Terms): Promis
   await requireDisk(part, terms.quick);
   const folder = join(services.folder, part.name);
   await mkdir(folder);
-  const worker = await startWorkerProcess(services.environment, terms.profileFolder);
+  const { environment } = services;
+  const others = part.movesOnly ? [await startWorkerProcess(environment, null, ['--only', 'runs,system'])] : [];
+  const options = part.movesOnly ? ['--only', 'transfers'] : [];
+  const worker = await startWorkerProcess(environment, terms.profileFolder, options);
   const windows: Window[] = [];
   const cpu: CpuOfRun[] = [];
   try {
@@ -80,7 +83,7 @@ async function measurePart(part: Part, services: Services, terms: Terms): Promis
     for (const measurement of measurements) terms.report({ ...measurement, rssMiB });
     for (const line of tellCpu(cpu)) terms.say(`${part.name}: ${line}`);
   } finally {
-    await worker.stop();
+    for (const one of [worker, ...others]) await one.stop();
     await rm(folder, { recursive: true, force: true });
   }
   if (terms.profileFolder !== null)

@@ -8,6 +8,8 @@ export interface Part {
   summary: string;
   /** Bytes of disk that it takes at most while it runs. */
   diskBytes(quick: boolean): number;
+  /** Its worker only moves bytes; another walks the pipelines. */
+  movesOnly?: true;
   measure(bench: Bench): Promise<Array<Omit<Measurement, 'rssMiB'>>>;
 }
 

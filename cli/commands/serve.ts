@@ -1,4 +1,5 @@
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
+import { type TaskQueue, taskQueues } from '../../schema/workflow.ts';
 import { type CommandContext, outputOf } from '../context.ts';
 import { createLog } from '../log.ts';
 import { runService } from '../services/process.ts';
@@ -27,14 +28,15 @@ export function addServiceCommands(program: Command, context: CommandContext): v
   program
     .command('worker')
     .description('run pipelines (configured by environment)')
+    .option('--only <queues>', `whose work it does, of ${allQueues.join(',')} (default: all)`, readQueues)
     .addHelpText('after', settingsHelp)
-    .action(async () => {
+    .action(async ({ only = allQueues }: { only?: readonly TaskQueue[] }) => {
       widenThreadPool(context.environment);
       const settings = readServiceSettings(context.environment);
       const log = createLog('worker', settings.logLevel);
       const start = async (signal: AbortSignal) => {
         const { startWorkerService } = await import('../services/workerService.ts');
-        return startWorkerService(settings, log, signal);
+        return startWorkerService(settings, log, signal, only);
       };
       context.setExitCode(await runService('worker', log, start));
     });
@@ -62,6 +64,16 @@ export function addServiceCommands(program: Command, context: CommandContext): v
       if (output.json) output.object({ ok: true, applied });
       else output.line(applied.length === 0 ? 'the database is up to date' : `applied: ${applied.join(', ')}`);
     });
+}
+
+const allQueues = Object.keys(taskQueues) as TaskQueue[];
+
+function readQueues(text: string): readonly TaskQueue[] {
+  const names = text.split(',').map((name) => name.trim());
+  const queues = allQueues.filter((queue) => names.includes(queue));
+  if (queues.length !== names.length)
+    throw new InvalidArgumentError(`name one or several of ${allQueues.join(', ')}, with commas between`);
+  return queues;
 }
 
 /** Files that sync to disk at the same time each hold a thread of libuv's, and with its four all others would wait. */

@@ -8,7 +8,7 @@ import type { ConnectorContext, Log } from '../../connectors/contract.ts';
 import type { ConnectorRegistry } from '../../connectors/registry.ts';
 import type { SecretBox } from '../../identity/secrets.ts';
 import type { Store } from '../../prisma/contract.ts';
-import { taskQueues } from '../../schema/workflow.ts';
+import { type TaskQueue, taskQueues } from '../../schema/workflow.ts';
 import { logTemporalTo } from './temporalLog.ts';
 import { bundleApart } from './workflowBundles.ts';
 
@@ -29,8 +29,8 @@ export interface WorkerDependencies {
   connectorContext: ConnectorContext;
   temporalAddress: string;
   namespace: string;
-  /** False in a worker without the system role: it leaves webhooks and sweeps to the others. */
-  serveSystem: boolean;
+  /** Whose work this process does; the rest is left to others. `system` needs the system role. */
+  queues: readonly TaskQueue[];
   webhookRetryDelaysMs: readonly number[];
   log: Log;
 }
@@ -42,11 +42,13 @@ export interface RunningWorker {
   stop(): Promise<void>;
 }
 
-/** Starts the three workers of a process: runs, transfers, system. Settles when they poll. */
+/** Starts a worker for each queue of this process. Settles when they poll. */
 export async function startWorker(dependencies: WorkerDependencies): Promise<RunningWorker> {
-  const { temporalAddress, namespace, store, serveSystem, log } = dependencies;
+  const { temporalAddress, namespace, store, queues, log } = dependencies;
   logTemporalTo(log);
-  const bundles = await bundleApart();
+  const serves = (queue: TaskQueue) => queues.includes(queue);
+  // Who only moves bytes needs none, nor the threads in which Temporal keeps workflows.
+  const bundles = serves('runs') || serves('system') ? await bundleApart() : null;
   const connection = await NativeConnection.connect({ address: temporalAddress });
   const clientConnection = await Connection.connect({ address: temporalAddress });
   const temporal = new Client({ connection: clientConnection, namespace });
@@ -66,25 +68,33 @@ export async function startWorker(dependencies: WorkerDependencies): Promise<Run
     defaultHeartbeatThrottleInterval: heartbeatThrottleMs,
   };
   const workers = await Promise.all([
-    Worker.create({
-      ...common,
-      taskQueue: taskQueues.runs,
-      workflowBundle: bundles.runs,
-      activities: createRunActivities(transferDependencies),
-      maxConcurrentActivityTaskExecutions: runTasksAtOnce,
-    }),
-    Worker.create({
-      ...common,
-      taskQueue: taskQueues.transfers,
-      activities: createTransferActivities(transferDependencies),
-      maxConcurrentActivityTaskExecutions: transfersAtOnce,
-    }),
-    ...(serveSystem
+    ...(serves('runs')
+      ? [
+          Worker.create({
+            ...common,
+            taskQueue: taskQueues.runs,
+            workflowBundle: bundles!.runs,
+            activities: createRunActivities(transferDependencies),
+            maxConcurrentActivityTaskExecutions: runTasksAtOnce,
+          }),
+        ]
+      : []),
+    ...(serves('transfers')
+      ? [
+          Worker.create({
+            ...common,
+            taskQueue: taskQueues.transfers,
+            activities: createTransferActivities(transferDependencies),
+            maxConcurrentActivityTaskExecutions: transfersAtOnce,
+          }),
+        ]
+      : []),
+    ...(serves('system')
       ? [
           Worker.create({
             ...common,
             taskQueue: taskQueues.system,
-            workflowBundle: bundles.system,
+            workflowBundle: bundles!.system,
             activities: createSystemActivities({
               ...dependencies,
               endpoints,
@@ -96,9 +106,9 @@ export async function startWorker(dependencies: WorkerDependencies): Promise<Run
       : []),
   ]);
   const running = workers.map((worker) => worker.run());
-  const stopRelay = serveSystem ? await relayOutbox(store, temporal, log) : async () => undefined;
-  if (serveSystem) await ensureReconcileSchedule(temporal);
-  else log.warn({}, 'without DATABASE_SYSTEM_URL this worker sends no webhooks and sweeps nothing');
+  const stopRelay = serves('system') ? await relayOutbox(store, temporal, log) : async () => undefined;
+  if (serves('system')) await ensureReconcileSchedule(temporal);
+  else log.info({ queues }, 'this worker sends no webhooks and sweeps nothing: another one has to');
   const done = Promise.all(running).finally(async () => {
     await stopRelay();
     await endpoints.close();

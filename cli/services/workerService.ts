@@ -1,4 +1,5 @@
 import type { Log } from '../../connectors/contract.ts';
+import type { TaskQueue } from '../../schema/workflow.ts';
 import type { ServiceSettings } from '../settings.ts';
 import { connectTemporal, openFoundation } from './foundation.ts';
 import type { RunningService } from './process.ts';
@@ -9,6 +10,7 @@ export async function startWorkerService(
   settings: ServiceSettings,
   log: Log,
   signal: AbortSignal,
+  queues: readonly TaskQueue[],
 ): Promise<RunningService> {
   const foundation = await openFoundation(settings, log, signal);
   // Only to wait for it: the worker has connections of its own.
@@ -17,7 +19,7 @@ export async function startWorkerService(
     ...foundation,
     temporalAddress: settings.temporalAddress,
     namespace: settings.temporalNamespace,
-    serveSystem: settings.systemUrl !== null,
+    queues: settings.systemUrl === null ? queues.filter((queue) => queue !== 'system') : queues,
     webhookRetryDelaysMs: settings.webhookRetryDelaysMs,
     log,
   });

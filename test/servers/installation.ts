@@ -14,8 +14,8 @@ export interface Installation {
   folder: string;
   /** For commands: they find the API and its key here. */
   environment: Record<string, string>;
-  /** Ends the worker without a word, and starts another. */
-  restartWorker(): Promise<void>;
+  /** Ends the worker without a word, and starts another, with these options. */
+  restartWorker(options?: readonly string[]): Promise<void>;
   /** Ends Temporal, lets `away` pass, and starts it again where it was. */
   restartTemporal(away?: () => Promise<void>): Promise<void>;
   restartPostgres(away?: () => Promise<void>): Promise<void>;
@@ -58,10 +58,10 @@ export async function startInstallation(
   return {
     folder,
     environment,
-    async restartWorker() {
+    async restartWorker(options = []) {
       worker.child.kill('SIGKILL');
       await worker.ended;
-      worker = startWaybill(['worker'], { environment });
+      worker = startWaybill(['worker', ...options], { environment });
     },
     async restartTemporal(away) {
       await temporal.stop();

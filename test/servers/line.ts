@@ -91,7 +91,7 @@ export async function startLine(): Promise<Line> {
       connectorContext: { dialler, localRoots: ['*'], log },
       temporalAddress: temporal.address,
       namespace: temporal.namespace,
-      serveSystem: true,
+      queues: ['runs', 'transfers', 'system'],
       webhookRetryDelaysMs: [100, 200, 300],
       log,
     });
