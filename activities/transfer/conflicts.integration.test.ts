@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readdir, rm, stat, symlink, utimes, writeFile } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { WaybillError } from '../../schema/errors.ts';
 import type { TestDatabase } from '../../test/servers/database.ts';
 import { type Sshd, startSshd } from '../../test/servers/sshd.ts';
 import { addEndpoint, attemptOf, openEngine, type World } from '../../test/transfer/world.ts';
@@ -82,6 +83,30 @@ describe.each(['local', 'sftp'])('%s: when the target has the name', (by) => {
     expect(answer).toMatchObject({ ...rest, ...counts });
     expect(answer.firstFailure?.kind ?? null).toBe(kind);
     expect(await world.read(world.target)).toEqual(left);
+  });
+
+  test.each([
+    ['the bytes', 'new', { files: 1 }, null],
+    ['other bytes', 'old', { failed: 1 }, 'exists'],
+  ])('fail, and an earlier attempt that was cut off has published %s meanwhile', async (_, late, counts, kind) => {
+    await world.put({ 'a.csv': 'new' });
+    let begun = 0;
+    const twice = openEngine(database.store, async (step) => {
+      if (step === 'claimed' && ++begun === 1) throw new WaybillError('unavailable', 'cut off');
+      if (step === 'verified') await putAtTarget(late);
+    });
+    const runId = await world.newRun();
+    const { transferId } = await world.plan(runId, await copy('fail'));
+    const batch = { tenantId: world.tenantId, runId, transferId, batch: 0 };
+    try {
+      await expect(twice.work.copyBatch(batch, attemptOf({ attempt: 1 }))).rejects.toThrow('cut off');
+      const answer = await twice.work.copyBatch(batch, attemptOf({ attempt: 2 }));
+      expect(answer).toMatchObject({ ...rest, ...counts });
+      expect(answer.firstFailure?.kind ?? null).toBe(kind);
+    } finally {
+      await twice.close();
+    }
+    expect(await world.read(world.target)).toEqual({ '/in/a.csv': late });
   });
 
   test.each([

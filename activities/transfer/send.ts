@@ -5,6 +5,7 @@ import type { Reservation } from './buffers.ts';
 import { expectContent } from './contentKey.ts';
 import { limits } from './context.ts';
 import { atEndpoints, awaitTurn, type Copy, type CopyWork, stepTaken } from './copyWork.ts';
+import { hashFile } from './hashFile.ts';
 import { placeBelow } from './options.ts';
 import { chooseFlow, type Flow, pump } from './pump.ts';
 import { readBack, verifyPublished } from './readBack.ts';
@@ -64,8 +65,10 @@ async function chooseTarget(work: CopyWork, { row, signal }: Copy): Promise<stri
   if (options.onConflict === 'version')
     return freePath(target.connector, placeBelow(to, row.sourcePath, options.base), signal);
   if (options.onConflict === 'fail' && row.sourceSize >= limits.lookAheadBytes) {
-    if ((await statIfThere(target.connector, row.targetPath, signal)) !== null)
-      throw targetExists(work, row.targetPath);
+    const there = await statIfThere(target.connector, row.targetPath, signal);
+    // Perhaps it is of an earlier attempt, which publishing will find out.
+    const mayBeOurs = row.attempt > 1 && there?.size === row.sourceSize;
+    if (there !== null && !mayBeOurs) throw targetExists(work, row.targetPath);
   }
   return row.targetPath;
 }
@@ -194,7 +197,11 @@ async function publish(work: CopyWork, copy: Copy, sink: Sink, receipt: Receipt)
     return await verifyPublished(work, copy, sink, receipt);
   } catch (error) {
     if (!isKind(error, 'exists')) throw error;
-    if (work.options.onConflict === 'fail') throw targetExists(work, receipt.targetPath);
+    if (work.options.onConflict === 'fail') {
+      if (!(await isOfEarlierAttempt(work, copy, receipt))) throw targetExists(work, receipt.targetPath);
+      await sink.abort();
+      return receipt;
+    }
     if (work.options.onConflict === 'overwrite') throw error;
     if (work.options.onConflict === 'skip-identical' || connector.rename === undefined || sink.temporaryPath === null)
       throw new WaybillError('conflict', 'somebody else put a file there meanwhile', {
@@ -213,6 +220,19 @@ async function publish(work: CopyWork, copy: Copy, sink: Sink, receipt: Receipt)
   await stepTaken(work, copy, 'committed');
   await sink.abort();
   return { ...receipt, targetPath };
+}
+
+/**
+ * An attempt that was cut off from us, but not from the target, may have published after this one took over: the ledger has
+ * refused to write that down. The same bytes under the same name are then what was to be delivered.
+ */
+async function isOfEarlierAttempt(work: CopyWork, copy: Copy, { targetPath, sha256 }: Receipt): Promise<boolean> {
+  if (copy.row.attempt === 1) return false;
+  const { connector } = work.target;
+  const there = await statIfThere(connector, targetPath, copy.signal);
+  if (there?.kind !== 'file' || there.size !== copy.row.sourceSize) return false;
+  const reading = { buffers: work.dependencies.buffers, signal: copy.signal, onBytes: () => copy.moved() };
+  return (await hashFile(connector, targetPath, there, reading)) === sha256;
 }
 
 /** A cancellation lets a rename that is under way come to its end: the ledger is to know whether the file was published. */

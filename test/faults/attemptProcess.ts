@@ -1,13 +1,13 @@
 /**
- * One attempt at a batch in a process of its own: `node test/faults/attemptProcess.ts '{"applicationUrl","batch","attempt","stallMs"}'`.
+ * One attempt at a batch in a process of its own: `node test/faults/attemptProcess.ts '{"applicationUrl","batch","attempt","stallMs","leaseMs"}'`.
  * Ends with 0 and the answer on stdout when nothing is left to try, else with 1 and the failure on stderr.
  */
 import { openStore } from '../../prisma/store.ts';
 import { attemptOf, openEngine, patient } from '../transfer/world.ts';
 
-const { applicationUrl, batch, attempt, stallMs } = JSON.parse(process.argv[2]!);
+const { applicationUrl, batch, attempt, stallMs, leaseMs } = JSON.parse(process.argv[2]!);
 const store = openStore({ applicationUrl, log: { warn: () => undefined } });
-const engine = openEngine(store);
+const engine = openEngine(store, undefined, { leaseMs });
 const terms = { retry: { ...patient, attempts: null }, stallMs };
 try {
   const answer = await engine.work.copyBatch(batch, attemptOf({ attempt, terms }));

@@ -20,6 +20,8 @@ const testTimeoutMs = 20 * troubleMs + 120_000;
 /** Slow enough that there is something to disturb. */
 const bytesPerSecond = 3 * 1024 * 1024;
 const stallMs = 1_500;
+/** A worker that was away for a quarter of it asks whether its work is still its own. */
+const leaseMs = 4_000;
 
 let database: TestDatabase;
 let engine: Engine;
@@ -121,7 +123,7 @@ const troubles: Trouble[] = [
     return 'kill';
   },
   async (_, workers, random) => {
-    const ms = random.between(200, 1_500);
+    const ms = random.between(0, 1_500);
     await workers.stopFor(ms);
     return `stop for ${ms} ms, and another worker meanwhile`;
   },
@@ -146,7 +148,7 @@ function startWorkers({ batch }: Passage): Workers {
   let newest: ChildProcess;
 
   function start(): void {
-    const given = { applicationUrl: database.applicationUrl, batch, attempt: ++attempt, stallMs };
+    const given = { applicationUrl: database.applicationUrl, batch, attempt: ++attempt, stallMs, leaseMs };
     const child = spawn(process.execPath, [attemptProcess, JSON.stringify(given)], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
@@ -177,6 +179,8 @@ function startWorkers({ batch }: Passage): Workers {
     async stopFor(ms) {
       const stopped = newest;
       stopped.kill('SIGSTOP');
+      // Temporal takes a worker for dead when it has not heard of it for longer.
+      await pause(leaseMs / 4);
       start();
       await pause(ms);
       stopped.kill('SIGCONT');
