@@ -64,7 +64,8 @@ export function withEndpointName(connector: Connector, endpoint: string, watch: 
       removeFolder: (path, signal) => done(removeFolder.call(connector, path, signal), path),
     }),
     ...(sweep && {
-      sweep: (folder, olderThanMs, signal) => named(sweep.call(connector, folder, olderThanMs, signal), folder),
+      sweep: (folder, olderThanMs, signal, kept) =>
+        named(sweep.call(connector, folder, olderThanMs, signal, kept), folder),
     }),
     close: () => connector.close(),
   };

@@ -1,6 +1,10 @@
 import { type Client, WorkflowNotFoundError } from '@temporalio/client';
+import { recordEndedPauses } from '../audit/endedPauses.ts';
 import type { Log } from '../connectors/contract.ts';
+import { sweepSessions } from '../identity/sessions/sweepSessions.ts';
+import { forgetUsedTickets, remindOfRotations } from '../identity/tickets/upkeep.ts';
 import type { Store } from '../prisma/contract.ts';
+import { tenantsOfEndedPauses } from '../prisma/endpointPauses.ts';
 import { openTransfers, releaseExpiredClaims } from '../prisma/ledger.ts';
 import { forgetIdempotencyKeys, loadRun, type UnfinishedRun, unfinishedRuns } from '../prisma/runs.ts';
 import type { Failure } from '../schema/plan.ts';
@@ -58,9 +62,15 @@ export async function reconcileRuns({
   return { closed };
 }
 
-/** Frees what expired: claims of dead workers, answers kept for idempotency keys. */
-export async function sweep({ store }: ReconcileDependencies): Promise<void> {
+/** Frees what expired: claims of dead workers, pauses of endpoints, sessions, answers kept for idempotency keys. */
+export async function sweep({ store }: Pick<ReconcileDependencies, 'store'>): Promise<void> {
   await releaseExpiredClaims(store, { olderThanMs: abandonedClaimMs, tenants: rowsPerRound, rows: rowsPerRound });
+  // Work goes on at that time by itself; this writes down that it may.
+  for (const tenantId of await tenantsOfEndedPauses(store, rowsPerRound))
+    await store.sql(tenantId, (sql) => recordEndedPauses(sql, tenantId, null));
+  await sweepSessions(store, new Date());
+  await remindOfRotations(store);
+  await forgetUsedTickets(store);
   await store.system((sql) => forgetIdempotencyKeys(sql, idempotencyKeyHours));
 }
 

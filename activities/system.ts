@@ -1,5 +1,7 @@
+import { cancellationSignal } from '@temporalio/activity';
 import type { ReconcileDependencies } from './reconcile.ts';
 import { reconcileRuns, sweep } from './reconcile.ts';
+import { findLeftOvers, type SweepPage, type SweptPlace, sweepEndpoint } from './sweeping.ts';
 import { failWebhook, sendPendingWebhooks, sendWebhook, type WebhookDependencies } from './webhooks.ts';
 
 /** The activities of the system queue; `workflows/system.ts` calls them. */
@@ -10,6 +12,8 @@ export function createSystemActivities(dependencies: WebhookDependencies & Recon
     failWebhook: (message: { tenantId: string; deliveryId: string }) => failWebhook(dependencies, message),
     reconcileRuns: () => reconcileRuns(dependencies),
     sweep: () => sweep(dependencies),
+    findLeftOvers: (page: { from: SweptPlace | null }): Promise<SweepPage> => findLeftOvers(dependencies, page),
+    sweepEndpoint: (place: SweptPlace) => sweepEndpoint(dependencies, place, cancellationSignal()),
   };
 }
 

@@ -49,6 +49,7 @@ export function withInstallation<Result>(work: (installation: Installation) => P
       temporalAddress: services.temporalAddress,
       queues: ['runs', 'transfers', 'system'],
       webhookRetryDelaysMs: [1_000],
+      sweepEveryMs: null,
     });
     try {
       return await work(services);
@@ -62,7 +63,7 @@ export function withServices<Result>(work: (services: Services) => Promise<Resul
   return withParts(({ services }) => work(services));
 }
 
-type Shared = Omit<WorkerDependencies, 'temporalAddress' | 'queues' | 'webhookRetryDelaysMs'>;
+type Shared = Omit<WorkerDependencies, 'temporalAddress' | 'queues' | 'webhookRetryDelaysMs' | 'sweepEveryMs'>;
 
 async function withParts<Result>(
   work: (parts: { services: Services; shared: Shared }) => Promise<Result>,

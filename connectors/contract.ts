@@ -40,8 +40,11 @@ export interface Connector extends Reachable {
   removeFolder?(path: string, signal: AbortSignal): Promise<void>;
   /** Removes what an abandoned write left, named by its `Sink.token`; what is gone already is success. Absent: `temporaryPath` is removed. */
   discard?(token: SinkToken, signal: AbortSignal): Promise<void>;
-  /** Removes unfinished writes of ours (temporary files, multipart uploads) older than `olderThanMs` in that folder; gives how many. */
-  sweep?(folder: string, olderThanMs: number, signal: AbortSignal): Promise<number>;
+  /**
+   * Removes unfinished writes of ours (temporary files, multipart uploads) older than `olderThanMs` in that folder, but for those that `kept`
+   * names; gives how many.
+   */
+  sweep?(folder: string, olderThanMs: number, signal: AbortSignal, kept?: readonly SinkToken[]): Promise<number>;
 }
 
 /** A live HTTP interface. It adds the credentials; nothing that it gives or throws holds one of them. */

@@ -34,6 +34,11 @@ export function temporaryOf(token: SinkToken, target?: string): string | undefin
   return target === undefined || parentFolder(normal) === parentFolder(normalisePath(target)) ? normal : undefined;
 }
 
+/** Whether one of the tokens names that temporary file, perhaps by another path: endpoints with different roots may share a folder. */
+export function isKept(name: string, kept: readonly SinkToken[]): boolean {
+  return kept.some((token) => baseName(temporaryOf(token) ?? '/') === name);
+}
+
 /** Bytes at the start of a file of `size` bytes that were acknowledged before the writer of its last bytes began them. */
 export function certainBytes(size: number, windowBytes: number | undefined): number {
   return Math.max(0, size - (windowBytes ?? size));

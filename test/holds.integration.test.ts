@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { sweep } from '../activities/reconcile.ts';
 import { type Line, startLine } from './servers/line.ts';
 import { startProxy, type TcpProxy } from './servers/proxy.ts';
 
@@ -8,7 +9,9 @@ let line: Line;
 let proxy: TcpProxy;
 /** What a person is promised: a decision takes effect within so long. */
 const effectiveMs = 5_000;
-const quickRetry = 'retry: { for: 5s, first: 50ms, factor: 1, max: 50ms, jitter: 0% }';
+/** Far enough apart for an endpoint to be paused between two of them. */
+const threeAttempts = 'retry: { attempts: 3, for: 1h, first: 3s, factor: 1, max: 3s, jitter: 0% }';
+const quickRetry = 'retry: { for: 10s, first: 50ms, factor: 1, max: 50ms, jitter: 0% }';
 
 beforeAll(async () => {
   line = await startLine();
@@ -29,7 +32,8 @@ ${more}
       sftp('narrow', line.partner.port, 'limits: { bandwidth: 1MB }') +
       pipeline('in-from-acme', 'acme-sftp') +
       pipeline('in-from-shaky', 'shaky') +
-      pipeline('in-from-narrow', 'narrow'),
+      pipeline('in-from-narrow', 'narrow') +
+      pipeline('out-to-shaky', 'shaky', 'out'),
     { secrets: [...line.endpointSecrets(), { ...secret, name: 'shaky' }, { ...secret, name: 'narrow' }] },
   );
 });
@@ -38,7 +42,8 @@ afterAll(async () => {
   await proxy?.stop();
 });
 
-function pipeline(name: string, endpoint: string): string {
+function pipeline(name: string, endpoint: string, direction: 'in' | 'out' = 'in'): string {
+  const [from, to] = direction === 'in' ? ['partner', 'landing'] : ['landing', 'partner'];
   return `pipeline: ${name}
 apiVersion: waybill/v1
 inputs: { folder: { type: string } }
@@ -46,8 +51,8 @@ endpoints: { partner: ${endpoint}, landing: landing-zone }
 steps:
   - id: copy
     use: transfer.copy@1
-    with: { from: { endpoint: partner, glob: "/\${{ inputs.folder }}/*" }, to: "landing:/\${{ inputs.folder }}/" }
-    ${quickRetry}
+    with: { from: { endpoint: ${from}, glob: "/\${{ inputs.folder }}/*" }, to: "${to}:/\${{ inputs.folder }}/" }
+    ${direction === 'in' ? quickRetry : threeAttempts}
 ---
 `;
 }
@@ -90,7 +95,10 @@ const endpointOf = async (name: string) =>
   ).endpoint;
 const eventsOf = async (type: string, endpoint: string) =>
   (
-    await ask('query($type: String!) { auditEvents(first: 100, type: $type) { edges { node { data } } } }', { type })
+    await ask(
+      'query($type: String!) { auditEvents(first: 100, type: $type) { edges { node { principal { name } data } } } }',
+      { type },
+    )
   ).auditEvents.edges.filter((edge: { node: { data: { endpoint: string } } }) => edge.node.data.endpoint === endpoint);
 const untilHeld = (id: string) =>
   expect
@@ -126,15 +134,59 @@ describe('a paused endpoint', () => {
     expect(await eventsOf('endpoint.resumed', 'landing-zone')).toHaveLength(1);
   });
 
-  test('with a time goes on by itself', async () => {
+  test('with a time goes on by itself, and that is written down once, as done by nobody', async () => {
     await line.write(line.partnerFolder, { 'pause-two/a.csv': 'a' });
-    await decide('pauseEndpoint', 'acme-sftp', { until: new Date(Date.now() + 4_000).toISOString() });
+    const until = new Date(Date.now() + 4_000);
+    await decide('pauseEndpoint', 'acme-sftp', { until: until.toISOString() });
     const id = await line.start('in-from-acme', { folder: 'pause-two' });
     await expect
       .poll(async () => (await runOf(id)).waitingFor, { timeout: 10_000 })
       .toContain('acme-sftp, paused until');
     expect(await line.wait(id)).toMatchObject({ status: 'succeeded' });
+    const { store } = line.api.database;
+    await Promise.all([sweep({ store }), sweep({ store })]);
+    await sweep({ store });
+    const ended = await eventsOf('endpoint.resumed', 'acme-sftp');
+    expect(ended.map(({ node }: { node: unknown }) => node)).toEqual([
+      {
+        principal: null,
+        data: { endpoint: 'acme-sftp', reason: 'the time of the pause has come', until: until.toISOString() },
+      },
+    ]);
+    await decide('resumeEndpoint', 'acme-sftp');
+    expect(await eventsOf('endpoint.resumed', 'acme-sftp')).toHaveLength(1);
   });
+
+  test('whose time had come is told of before another one begins, also when nobody has looked meanwhile', async () => {
+    const until = new Date(Date.now() + 300);
+    await decide('pauseEndpoint', 'acme-sftp', { until: until.toISOString() });
+    await expect.poll(() => Date.now()).toBeGreaterThan(until.getTime() + 50);
+    await decide('pauseEndpoint', 'acme-sftp');
+    await decide('resumeEndpoint', 'acme-sftp');
+    const ended = await eventsOf('endpoint.resumed', 'acme-sftp');
+    expect(ended.map(({ node }: { node: { data: { until?: string } } }) => node.data.until)).toEqual(
+      expect.arrayContaining([until.toISOString(), undefined]),
+    );
+    expect(ended).toHaveLength(3);
+  });
+
+  test('gives no attempt back, and takes none', async () => {
+    await line.write(line.landingFolder, { 'counted/a.csv': 'a' });
+    proxy.cutAfter(10, 'client');
+    const failures = async () => (await endpointOf('shaky')).breaker?.failures ?? 0;
+    const id = await line.start('out-to-shaky', { folder: 'counted' });
+    await expect.poll(failures, { timeout: 20_000, interval: 20 }).toBe(1);
+    await decide('pauseEndpoint', 'shaky');
+    await untilHeld(id);
+    expect(await deliveriesOf(id)).toMatchObject([{ state: 'held', attempt: 1 }]);
+    await decide('resumeEndpoint', 'shaky');
+    expect(await line.wait(id)).toMatchObject({ status: 'failed', error: { kind: 'unavailable' } });
+    // A resumed endpoint counts from none: these are the second and the third attempt.
+    expect(await failures()).toBe(2);
+    expect(await deliveriesOf(id)).toMatchObject([{ state: 'failed', attempt: 3 }]);
+    proxy.heal();
+    await decide('resumeEndpoint', 'shaky');
+  }, 60_000);
 
   test('does not hold up the cancellation of a run that waits for it, nor its pause', async () => {
     await line.write(line.partnerFolder, { 'pause-three/a.csv': 'a' });
@@ -142,12 +194,12 @@ describe('a paused endpoint', () => {
     const id = await line.start('in-from-acme', { folder: 'pause-three' });
     await untilHeld(id);
     await ask('mutation($input: DecideRunInput!) { pauseRun(input: $input) { __typename } }', { input: { id } });
-    await decide('resumeEndpoint', 'landing-zone');
     const status = async () => {
       const { workflowId } = await runOf(id);
       return (await line.api.temporal.workflow.getHandle(workflowId).describe()).searchAttributes.WaybillStatus;
     };
     await expect.poll(status, { timeout: effectiveMs }).toEqual(['paused']);
+    await decide('resumeEndpoint', 'landing-zone');
     expect(await deliveriesOf(id)).toMatchObject([{ attempt: 0 }]);
     await decide('pauseEndpoint', 'landing-zone');
     await ask('mutation($input: DecideRunInput!) { resumeRun(input: $input) { __typename } }', { input: { id } });
@@ -185,7 +237,7 @@ describe('an endpoint that fails again and again', () => {
     await expect
       .poll(async () => (await runOf(first)).waitingFor, { timeout: 20_000, interval: 50 })
       .toContain('shaky, which failed 5 times in a row');
-    // It has five seconds of patience: nothing of them is spent by waiting.
+    // It has ten seconds of patience: nothing of them is spent by waiting.
     const second = await line.start('in-from-shaky', { folder: 'shaky-two' });
     await expect
       .poll(async () => (await runOf(second)).waitingFor, { timeout: 20_000, interval: 50 })

@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -10,6 +10,8 @@ import { type Installation, startInstallation } from './servers/installation.ts'
 const testTimeoutMs = 240_000;
 const seed = chooseSeed();
 const files = new Map(Array.from({ length: 10 }, (_, index) => [`${index}.bin`, randomBytes(512 * 1024)]));
+/** It takes some seconds at the bandwidth of its target, and is taken up where it was left. */
+const large = randomBytes(24_000_000);
 /** Each server is restarted so often in the middle of the run, at a moment that the seed chooses. */
 const restartsOfEach = 2;
 const betweenRestartsAtMostMs = 1_500;
@@ -25,6 +27,8 @@ beforeAll(async () => {
     }
   }
   await mkdir(path.join(installation.folder, 'landing'));
+  await mkdir(path.join(installation.folder, 'partner/single'));
+  await writeFile(path.join(installation.folder, 'partner/single/large.bin'), large);
   const file = path.join(installation.folder, 'restarts.yaml');
   await writeFile(file, configuration(installation.folder));
   const applied = await waybill(['apply', file, '--yes', '--json'], installation);
@@ -51,6 +55,39 @@ test(
   },
   testTimeoutMs,
 );
+
+test(
+  'a step with one attempt goes on when its worker is killed: an attempt counts when it has failed',
+  async () => {
+    const started = await waybill(['run', 'single', '--idempotency-key', randomUUID(), '--json'], installation);
+    const { id } = JSON.parse(started.stdout).run;
+    await expect.poll(unfinishedBytes, { timeout: 30_000, interval: 50 }).toBeGreaterThan(large.length / 4);
+    await installation.restartWorker();
+    const watched = await waybill(['watch', id, '--json'], installation);
+    expect(watched.code, watched.stderr + watched.stdout).toBe(0);
+    const { run } = await installation.graphql<{ run: EndedRun }>(
+      `query($id: ID!) { run(id: $id) { status deliveries(first: 10) { edges { node { state attempt error { kind } } } } } }`,
+      { id },
+    );
+    expect(run).toMatchObject({
+      status: 'succeeded',
+      deliveries: { edges: [{ node: { state: 'settled', attempt: 2, error: null } }] },
+    });
+    expect((await readFile(path.join(installation.folder, 'landing/single/large.bin'))).equals(large)).toBe(true);
+    const types = (await eventsOf(id)).map(({ type }) => type);
+    expect(types.filter((type) => type === 'delivery.published')).toHaveLength(1);
+    expect(types).not.toContain('delivery.restarted');
+  },
+  testTimeoutMs,
+);
+
+/** What the temporary file of the copy under way has. */
+async function unfinishedBytes(): Promise<number> {
+  const folder = path.join(installation.folder, 'landing/single');
+  const names = await readdir(folder).catch(() => []);
+  const [name] = names.filter((one) => one.endsWith('.part'));
+  return name === undefined ? 0 : (await stat(path.join(folder, name)).catch(() => ({ size: 0 }))).size;
+}
 
 async function start(folder: string): Promise<string> {
   const words = ['run', 'restarts', '--input', `folder=${folder}`, '--idempotency-key', randomUUID(), '--json'];
@@ -132,6 +169,21 @@ endpoint: landing-zone
 apiVersion: waybill/v1
 connector: local
 config: { root: ${path.join(folder, 'landing')} }
+---
+endpoint: narrow-landing
+apiVersion: waybill/v1
+connector: local
+config: { root: ${path.join(folder, 'landing')} }
+limits: { bandwidth: 4MB }
+---
+pipeline: single
+apiVersion: waybill/v1
+endpoints: { partner: partner-folder, landing: narrow-landing }
+steps:
+  - id: copy
+    use: transfer.copy@1
+    retry: { attempts: 1 }
+    with: { from: "partner:/single/*", to: "landing:/single/" }
 ---
 pipeline: restarts
 apiVersion: waybill/v1

@@ -5,6 +5,7 @@ import {
   continueAsNew,
   defineSignal,
   getExternalWorkflowHandle,
+  isCancellation,
   ParentClosePolicy,
   proxyActivities,
   setHandler,
@@ -12,14 +13,28 @@ import {
   startChild,
   workflowInfo,
 } from '@temporalio/workflow';
+import type { SweptPlace } from '../activities/sweeping.ts';
 import type { SystemActivities } from '../activities/system.ts';
 
-/** The workflows around the runs: outbox, webhook retries, reconciliation. A bundle and a queue of their own, so that no pipeline can be named like one of them. */
+/** The workflows around the runs: outbox, webhook retries, reconciliation, sweeps. A bundle and a queue of their own, so that no pipeline can be named like one of them. */
 
 const { sendPendingWebhooks, sendWebhook, failWebhook, reconcileRuns, sweep } = proxyActivities<SystemActivities>({
   startToCloseTimeout: '2 minutes',
   retry: { initialInterval: '1 second', maximumInterval: '30 seconds' },
 });
+
+const { findLeftOvers } = proxyActivities<SystemActivities>({
+  startToCloseTimeout: '5 minutes',
+  retry: { initialInterval: '10 seconds', maximumInterval: '1 minute', maximumAttempts: 5 },
+});
+
+/** It ends by itself in five minutes, and says in the audit what kept it from more. */
+const { sweepEndpoint } = proxyActivities<SystemActivities>({
+  startToCloseTimeout: '10 minutes',
+  retry: { initialInterval: '10 seconds', maximumAttempts: 3 },
+});
+/** Other people's servers at a time. */
+const sweptTogether = 4;
 
 /** Sent after each commit that left something in the outbox. */
 const wakeSignal = defineSignal('wake');
@@ -81,6 +96,39 @@ export async function reconcile(): Promise<{ closed: number }> {
   await sweep();
   await lookIntoOutbox();
   return closed;
+}
+
+/** Once a day: removes what killed workers left at the targets. An endpoint that cannot be swept stops none of the others. */
+export async function sweepEndpoints(
+  from: SweptPlace | null = null,
+  before: SweepTotals = { endpoints: 0, removed: 0, failed: 0 },
+): Promise<SweepTotals> {
+  const { places, next } = await findLeftOvers({ from });
+  const totals = { ...before };
+  const queue = places.values();
+  const lane = async (): Promise<void> => {
+    for (const place of queue) {
+      totals.endpoints++;
+      const { removed, failed } = await sweepEndpoint(place).catch(notSwept);
+      totals.removed += removed;
+      if (failed) totals.failed++;
+    }
+  };
+  await Promise.all(Array.from({ length: sweptTogether }, lane));
+  if (next !== null) await continueAsNew<typeof sweepEndpoints>(next, totals);
+  return totals;
+}
+
+interface SweepTotals {
+  endpoints: number;
+  removed: number;
+  /** Endpoints that could not be swept, or not all of their folders. */
+  failed: number;
+}
+
+function notSwept(error: unknown): { removed: number; failed: boolean } {
+  if (isCancellation(error)) throw error;
+  return { removed: 0, failed: true };
 }
 
 /** A message whose notification nobody heard waits for this look. */

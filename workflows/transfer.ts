@@ -15,11 +15,12 @@ interface TransferInput {
   [fact: string]: Json;
 }
 
-type BatchAnswer = TransferCounts & { firstFailure: Failure | null };
+/** `optionalFailed` is not in histories of before there were optional targets that fail no step. */
+type BatchAnswer = TransferCounts & { optionalFailed?: number; firstFailure: Failure | null };
 
 /**
  * `transfer.copy`: plans the deliveries into the ledger, copies them batch by batch, and closes the transfer. A batch
- * that fails does not stop the others. History holds the transfer's id and the number of batches, never the files.
+ * that fails does not stop the others, nor does what fails for an optional target fail the step. History holds the transfer's id and the number of batches, never the files.
  */
 export async function copyFiles(
   walker: Walker,
@@ -37,7 +38,7 @@ export async function copyFiles(
   const counts = await finish(walker, input, cursor, status);
   delete transfers[block.path];
   const failure = failed ?? counts.firstFailure;
-  const tolerated = failure?.kind !== 'cancelled' && isTolerated(block.tolerate, counts.failed, cursor.files);
+  const tolerated = failure?.kind !== 'cancelled' && isTolerated(block.tolerate, requiredFailed(counts), cursor.files);
   report(walker, input, cursor, failure === null || tolerated ? 'done' : 'failed', counts);
   const output = {
     transfer: publicId('transfer', cursor.transferId),
@@ -46,9 +47,15 @@ export async function copyFiles(
     skipped: counts.skipped,
     failed: counts.failed,
   };
-  if (failure !== null && !tolerated) throw new StepFailed(told(failure, counts, cursor, block, input.step), output);
+  if (failure !== null && !tolerated)
+    throw new StepFailed(told(failure, requiredFailed(counts), cursor, block, input.step), output);
   if (counts.failed > 0) walker.state.partial = true;
   return output;
+}
+
+/** What targets have not got that need not get it makes the run `partial`, and fails nothing. */
+function requiredFailed({ failed, optionalFailed = 0 }: BatchAnswer): number {
+  return failed - optionalFailed;
 }
 
 async function plan(
@@ -150,13 +157,7 @@ function report(
   walker.report({ step, state, done: counts.files, total: cursor.files, bytes: counts.bytes, failed: counts.failed });
 }
 
-function told(
-  failure: Failure,
-  { failed }: TransferCounts,
-  { files }: TransferCursor,
-  block: ActionBlock,
-  step: string,
-): Failure {
+function told(failure: Failure, failed: number, { files }: TransferCursor, block: ActionBlock, step: string): Failure {
   if (failure.kind === 'cancelled' || files <= 1) return { ...failure, step };
   const message = `${failed} of ${files} files failed${toldTolerance(block.tolerate)}; the first: ${failure.message}`;
   return { ...failure, step, message };

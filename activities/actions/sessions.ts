@@ -32,10 +32,13 @@ export async function openSession(store: Store, input: SessionInput): Promise<{ 
     const account = await checkUse(sql, tenantId, { publisherId: run.principalId, as, endpoints: [] });
     const applicationId = typeof given.application === 'number' ? given.application : run.applicationId;
     await sql.query(
-      `insert into session (tenant_id, id, principal_id, application_id, kind, expires_at, run_id)
-       values ($1::uuid, $2::uuid, $3::uuid, $4::int, 'concurrent', now() + $5::bigint * interval '1 millisecond', $6::uuid)
+      `insert into session (tenant_id, id, principal_id, application_id, kind, expires_at, run_id, parent_id, client_version,
+         ip_address, user_string, impersonator_id)
+       select $1::uuid, $2::uuid, $3::uuid, $4::int, 'concurrent', now() + $5::bigint * interval '1 millisecond', $6::uuid,
+         own.parent_id, own.client_version, own.ip_address, own.user_string, own.impersonator_id
+         from session own where own.tenant_id = $1::uuid and own.id = $7::uuid
        on conflict (tenant_id, id) do nothing`,
-      [tenantId, sessionId, account.principalId, applicationId, sessionLifetimeMs, runId],
+      [tenantId, sessionId, account.principalId, applicationId, sessionLifetimeMs, runId, run.sessionId],
     );
     const data = {
       kind: 'concurrent',

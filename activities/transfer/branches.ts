@@ -53,9 +53,9 @@ function openBranch(target: TransferTarget, end: Borrowed | WaybillError, shared
   if (end instanceof WaybillError) return { ...branch, refusal: end };
   const { source, options } = shared;
   const isOneOfMany = options.targets.length > 1;
-  const width = isOneOfMany ? filesAt(end.end) : Math.min(filesAt(source), filesAt(end.end));
-  const filesGate = createGate(Math.max(1, width));
-  branch.work = { ...shared, target: end.end, to: target.to, isOneOfMany, filesGate, stop: null };
+  const filesGate = createGate(filesAt(end.end));
+  const sourceFilesGate = isOneOfMany ? null : createGate(filesAt(source));
+  branch.work = { ...shared, target: end.end, to: target.to, isOneOfMany, filesGate, sourceFilesGate, stop: null };
   return branch;
 }
 

@@ -5,9 +5,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WaybillError } from '../../schema/errors.ts';
 import type { TestDatabase } from '../../test/servers/database.ts';
 import { type Sshd, startSshd } from '../../test/servers/sshd.ts';
-import { addEndpoint, attemptOf, openEngine, type World } from '../../test/transfer/world.ts';
+import { addEndpoint, attemptOf, openEngine, patient, type World } from '../../test/transfer/world.ts';
 import { worldOfEachTest } from '../../test/transfer/worldOfEachTest.ts';
 import type { DurableStep } from './context.ts';
+import type { BatchInput } from './copyBatch.ts';
 
 let database: TestDatabase;
 let world: World;
@@ -107,6 +108,92 @@ describe.each(['local', 'sftp'])('%s: when the target has the name', (by) => {
       await twice.close();
     }
     expect(await world.read(world.target)).toEqual({ '/in/a.csv': late });
+  });
+
+  /** The first attempt is cut off when it is about to publish, and what it had asked for happens in the second one. */
+  test.each([
+    ['has published', 'new', '/in/a.csv', { '/in/a.csv': 'new' }],
+    [
+      'has not, but somebody else has put a file there',
+      'old',
+      '/in/a.v2.csv',
+      { '/in/a.csv': 'old', '/in/a.v2.csv': 'new' },
+    ],
+  ])('version, and an earlier attempt that was cut off %s meanwhile', async (_, late, target, left) => {
+    await world.put({ 'a.csv': 'new' });
+    const given = await copy('version', { once: 'off' });
+    for (const when of ['begun', 'verified'] as const) {
+      await rm(join(world.target, 'in'), { recursive: true, force: true });
+      const steps: string[] = [];
+      const twice = openEngine(database.store, async (step) => {
+        steps.push(step);
+        const times = steps.filter((taken) => taken === when).length;
+        if (step === 'verified' && !steps.includes('cut off')) {
+          steps.push('cut off');
+          throw new WaybillError('unavailable', 'cut off');
+        }
+        if (step === when && times === 2) await putAtTarget(late);
+      });
+      const runId = await world.newRun();
+      const { transferId } = await world.plan(runId, given);
+      const batch = { tenantId: world.tenantId, runId, transferId, batch: 0 };
+      try {
+        await expect(twice.work.copyBatch(batch, attemptOf({ attempt: 1, retry: patient }))).rejects.toThrow('cut off');
+        expect(await twice.work.copyBatch(batch, attemptOf({ attempt: 2 }))).toMatchObject({ ...rest, files: 1 });
+      } finally {
+        await twice.close();
+      }
+      expect(await world.read(world.target), when).toEqual(left);
+      expect((await world.deliveries(runId)).map((delivery) => delivery.target)).toEqual([target]);
+    }
+  });
+
+  /** The claim goes to another run as soon as it is not renewed; what the first one had asked for happens then. */
+  test.each(['fail', 'version'])('%s, and the run whose claim was taken over has published meanwhile', async (rule) => {
+    await world.put({ 'a.csv': 'new' });
+    const given = await copy(rule);
+    const stopped = openEngine(
+      database.store,
+      (step) => {
+        if (step === 'verified') throw new WaybillError('unavailable', 'cut off');
+      },
+      { leaseMs: 1 },
+    );
+    const next = openEngine(database.store, async (step) => {
+      if (step === 'verified') await putAtTarget('new');
+    });
+    const [runs, batches] = [[await world.newRun(), await world.newRun()], [] as BatchInput[]];
+    for (const runId of runs) {
+      const { transferId } = await world.plan(runId, given);
+      batches.push({ tenantId: world.tenantId, runId, transferId, batch: 0 });
+    }
+    try {
+      await expect(stopped.work.copyBatch(batches[0]!, attemptOf({ retry: patient }))).rejects.toThrow('cut off');
+      expect(await next.work.copyBatch(batches[1]!, attemptOf())).toMatchObject({ ...rest, files: 1 });
+    } finally {
+      await Promise.all([stopped.close(), next.close()]);
+    }
+    expect(await world.read(world.target)).toMatchObject({ '/in/a.csv': 'new' });
+    expect((await world.deliveries(runs[1]!)).map((delivery) => delivery.target)).toEqual(['/in/a.csv']);
+  });
+
+  test('version, and another delivery brings the same bytes: a second attempt makes its own version', async () => {
+    await world.put({ 'a.csv': 'new' });
+    let begun = 0;
+    const twice = openEngine(database.store, async (step) => {
+      if (step === 'claimed' && ++begun === 1) throw new WaybillError('unavailable', 'cut off');
+      if (step === 'verified') await putAtTarget('new');
+    });
+    const runId = await world.newRun();
+    const { transferId } = await world.plan(runId, await copy('version'));
+    const batch = { tenantId: world.tenantId, runId, transferId, batch: 0 };
+    try {
+      await expect(twice.work.copyBatch(batch, attemptOf({ attempt: 1, retry: patient }))).rejects.toThrow('cut off');
+      await twice.work.copyBatch(batch, attemptOf({ attempt: 2 }));
+    } finally {
+      await twice.close();
+    }
+    expect(await world.read(world.target)).toEqual({ '/in/a.csv': 'new', '/in/a.v2.csv': 'new' });
   });
 
   test.each([

@@ -17,7 +17,7 @@ import { copyFiles } from './copyFiles.ts';
 import type { SharedWork } from './copyWork.ts';
 import { eventsOf } from './events.ts';
 import { createLedgerWriter } from './ledgerWriter.ts';
-import { optionsOf } from './options.ts';
+import { optionalOf, optionsOf } from './options.ts';
 import { hasEnded, isPending, type SourceFile, settleSource, sourceFilesOf, withFailed } from './sourceFile.ts';
 
 export interface BatchInput {
@@ -28,7 +28,7 @@ export interface BatchInput {
   batch: number;
 }
 
-export type BatchAnswer = TransferCounts & { firstFailure: Failure | null };
+export type BatchAnswer = TransferCounts & { optionalFailed: number; firstFailure: Failure | null };
 
 /**
  * Copies the deliveries of a batch that are not finished. Safe twice, on any worker, after a crash at any point.
@@ -70,9 +70,10 @@ export async function copyBatch(
         done: { files: 0, bytes: 0, kept: 0 },
       }),
     );
+  const part = { batch, optional: optionalOf(options.targets) };
   return store.sql(tenantId, async (sql) => ({
-    ...(await transferCounts(sql, tenantId, transferId, batch)),
-    firstFailure: await firstFailure(sql, tenantId, transferId, batch),
+    ...(await transferCounts(sql, tenantId, transferId, part)),
+    firstFailure: await firstFailure(sql, tenantId, transferId, part),
   }));
 }
 

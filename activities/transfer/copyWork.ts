@@ -34,14 +34,16 @@ export interface CopyWork {
   context: ActivityContext;
   /** What this attempt has done so far, for the heartbeat; `kept` are bytes that no earlier attempt had brought so far. */
   done: { files: number; bytes: number; kept: number };
-  /** Files of this batch at the endpoints at a time; those that have many targets are counted apart at their source. */
+  /** Files of this batch at the target at a time. */
   filesGate: Gate;
+  /** And at the source; null: they have many targets, and are counted as one each (`copyFiles.ts`). */
+  sourceFilesGate: Gate | null;
   /** A failure that is not about one file: nothing more is begun. */
   stop: WaybillError | null;
 }
 
 /** What the deliveries of a batch share whatever their target is. */
-export type SharedWork = Omit<CopyWork, 'target' | 'to' | 'isOneOfMany' | 'filesGate' | 'stop'>;
+export type SharedWork = Omit<CopyWork, 'target' | 'to' | 'isOneOfMany' | 'filesGate' | 'sourceFilesGate' | 'stop'>;
 
 /** A delivery under way. */
 export interface Copy {
@@ -139,12 +141,12 @@ export async function atSource<Result>(copy: Copy, piece: () => Promise<Result>)
 }
 
 /**
- * Does a piece of a copy that talks to the endpoints, within their limits on files at a time. The ledger is written
+ * Does a piece of a copy that talks to both endpoints, within their limits on files at a time. The ledger is written
  * outside of it: while one file waits for the database, others use the connection. Throws the batch's failure when it
  * has stopped meanwhile.
  */
 export async function atEndpoints<Result>(work: CopyWork, copy: Copy, piece: () => Promise<Result>): Promise<Result> {
-  const { source, target } = work;
+  const { source, target, sourceFilesGate, filesGate } = work;
   const { settings } = target;
   // In the order of the endpoints' names: two copies in opposite directions would otherwise wait for each other.
   const gates =
@@ -153,9 +155,25 @@ export async function atEndpoints<Result>(work: CopyWork, copy: Copy, piece: () 
       : source.name < target.name
         ? [copy.sourceGate, settings.gate]
         : [settings.gate, copy.sourceGate];
+  return within([...(sourceFilesGate === null ? [] : [sourceFilesGate]), filesGate, ...gates], work, copy, piece);
+}
+
+/**
+ * The same for a piece that talks to the target alone, such as publishing: how many files the source gives at a time does
+ * not narrow it. To S3 that is where small files travel.
+ */
+export async function atTarget<Result>(work: CopyWork, copy: Copy, piece: () => Promise<Result>): Promise<Result> {
+  return within([work.filesGate, work.target.settings.gate], work, copy, piece);
+}
+
+async function within<Result>(
+  gates: ReadonlyArray<Pick<Gate, 'enter'>>,
+  work: CopyWork,
+  copy: Copy,
+  piece: () => Promise<Result>,
+): Promise<Result> {
   const entered: Array<() => void> = [];
   try {
-    entered.push(await awaitTurn(copy, work.filesGate.enter(copy.signal)));
     for (const gate of gates) entered.push(await awaitTurn(copy, gate.enter(copy.signal)));
     if (work.stop !== null) throw work.stop;
     return await piece();

@@ -172,7 +172,9 @@ describe('while one of the targets fails', () => {
       { from: 'partner:/out/*', to: optional, then: { move: '/done/' } },
       { retry: impatient },
     );
-    expect(copied).toMatchObject({ files: 1, failed: 1 });
+    // Told, and no reason for the step to fail.
+    expect(copied).toMatchObject({ files: 1, failed: 1, optionalFailed: 1, firstFailure: null });
+    expect((await world.events('transfer.completed')).at(-1)).toMatchObject({ data: { files: 1, failed: 1 } });
     expect(await world.read(world.source)).toEqual({ '/done/a.csv': 'a' });
     expect(await statesOf(copied.runId)).toEqual({ 'landing/in/a.csv': 'settled', 'lab/x/a.csv': 'failed' });
     const [row] = (await world.deliveries(copied.runId)).filter(({ state }) => state === 'settled');

@@ -13,7 +13,7 @@ import {
 import type { Failure, TransferCounts } from '../../schema/plan.ts';
 import { limits, type TransferDependencies } from './context.ts';
 import { eventsOf } from './events.ts';
-import { optionsOf } from './options.ts';
+import { optionalOf, optionsOf } from './options.ts';
 
 export interface FinishInput {
   tenantId: string;
@@ -24,12 +24,13 @@ export interface FinishInput {
   failure?: Pick<Failure, 'kind' | 'message'> | null;
 }
 
-export type FinishAnswer = TransferCounts & { firstFailure: Failure | null };
+/** `optionalFailed` of `failed` went to targets that need not get the file; they are never the first failure. */
+export type FinishAnswer = TransferCounts & { optionalFailed: number; firstFailure: Failure | null };
 
 /**
  * Closes a transfer: what is left becomes failed (with the error of its last attempt) or cancelled, claims are released,
- * one event says how it ended, and what unfinished copies left at the target is removed. A transfer with failed files has
- * failed, whatever `status` says. Safe twice.
+ * one event says how it ended, and what unfinished copies left at the target is removed. A transfer with files that a
+ * required target has not got has failed, whatever `status` says. Safe twice.
  */
 export async function finishTransfer(dependencies: FinishDependencies, input: FinishInput): Promise<FinishAnswer> {
   const answer = await close(dependencies, input);
@@ -73,9 +74,10 @@ async function close(
     const { targets, then } = optionsOf(transfer);
     const required = targets.flatMap((target, number) => (target.required ? [number] : []));
     if (targets.length > 1 && then !== null) await noteMissingTargets(sql, tenantId, transferId, required);
-    const counts = await transferCounts(sql, tenantId, transferId);
-    const failure = await firstFailure(sql, tenantId, transferId);
-    const end = status === 'succeeded' && counts.failed > 0 ? 'failed' : status;
+    const all = { batch: null, optional: optionalOf(targets) };
+    const counts = await transferCounts(sql, tenantId, transferId, all);
+    const failure = await firstFailure(sql, tenantId, transferId, all);
+    const end = status === 'succeeded' && counts.failed > counts.optionalFailed ? 'failed' : status;
     await endTransfer(sql, tenantId, transferId, end);
     const type =
       end === 'succeeded' ? 'transfer.completed' : end === 'failed' ? 'transfer.failed' : 'transfer.cancelled';

@@ -36,6 +36,11 @@ export type TransferTarget = {
   required: boolean;
 };
 
+/** Positions of the targets that need not get the file. */
+export function optionalOf(targets: readonly TransferTarget[]): number[] {
+  return targets.flatMap(({ required }, number) => (required ? [] : [number]));
+}
+
 /** The choice that `given[field]` names, or the first one when it is absent. Throws invalid. */
 export function choose<Choice extends string>(
   given: Record<string, Json>,

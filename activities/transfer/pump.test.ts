@@ -110,6 +110,67 @@ test.each([
   expect(begun).toBeLessThanOrEqual(4);
 });
 
+const oneByOne = { ...plain, flow: { ...flow, blocks: 1 }, buffers: buffers().slice(0, 1) };
+
+test('with memory for one block they go one after the other, and what is there is compared', async () => {
+  const done: string[] = [];
+  const sha256 = await pump(source, {
+    ...oneByOne,
+    from: 2 * 1024,
+    holds: async (bytes, at) => {
+      done.push(`holds ${at}`);
+      return content.subarray(at, at + bytes.length).equals(bytes);
+    },
+    write: async (bytes, at) => {
+      expect(content.subarray(at, at + bytes.length).equals(bytes)).toBe(true);
+      done.push(`write ${at}`);
+    },
+  });
+  expect(sha256).toBe(digest(content));
+  expect(done.slice(0, 4)).toEqual(['holds 0', 'holds 1024', 'write 2048', 'write 3072']);
+  expect(done).toHaveLength(64);
+  const differs = pump(source, { ...oneByOne, from: 1024, holds: async () => false, write: async () => {} });
+  await expect(differs).rejects.toMatchObject({ kind: 'conflict', context: { keptDiffers: true } });
+  const short = pump({ ...source, read: async () => 10 }, { ...oneByOne, write: async () => {} });
+  await expect(short).rejects.toMatchObject({ kind: 'conflict' });
+});
+
+test.each([
+  ['with time to drain, the write under way comes to its end', 5_000, 2],
+  ['without it, it is given up', 0, 1],
+])('a copy of one block at a time that is stopped: %s', async (_words, drainMs, expected) => {
+  const stopping = new AbortController();
+  let [begun, ended] = [0, 0];
+  const copying = pump(source, {
+    ...oneByOne,
+    signal: stopping.signal,
+    drainMs,
+    write: async (_bytes, _at, signal) => {
+      if (++begun === 2) stopping.abort(new Error('stopped'));
+      await new Promise((resolve) => setImmediate(resolve));
+      signal.throwIfAborted();
+      ended++;
+    },
+  });
+  await expect(copying).rejects.toThrow('stopped');
+  expect([begun, ended]).toEqual([2, expected]);
+});
+
+test('a block that arrives after the copy was stopped is not written', async () => {
+  const stopping = new AbortController();
+  const written: number[] = [];
+  const late: Source = {
+    ...source,
+    async read(buffer, at) {
+      if (at === 1024) stopping.abort(new Error('stopped'));
+      return source.read(buffer, at, stopping.signal);
+    },
+  };
+  const write = async (_bytes: Uint8Array, at: number) => void written.push(at);
+  await expect(pump(late, { ...oneByOne, signal: stopping.signal, drainMs: 5_000, write })).rejects.toThrow('stopped');
+  expect(written).toEqual([0]);
+});
+
 const capabilities: Capabilities = {
   rename: true,
   atomicNoReplace: true,

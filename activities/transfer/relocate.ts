@@ -15,15 +15,12 @@ export interface Relocation {
 }
 
 /**
- * Renames within an endpoint under a conflict rule, and gives the path it went to. Throws not-found when `from` is gone,
- * exists, or unsupported when the connector cannot rename.
+ * Moves within an endpoint under a conflict rule, and gives the path it went to: by a rename, or where there is none by a copy
+ * in the server and a removal. Throws not-found when `from` is gone, exists, or unsupported when the connector can do neither.
  */
 export async function relocate(from: string, to: string, rule: ConflictRule, work: Relocation): Promise<string> {
   const { connector, signal } = work;
-  const { rename } = connector;
-  if (rename === undefined)
-    throw new WaybillError('unsupported', 'this endpoint cannot move files', { operation: 'moving', path: from });
-  const move = (target: string, replace: boolean) => rename.call(connector, from, target, { replace }, signal);
+  const move = mover(from, work);
   if (rule === 'overwrite') {
     await move(to, true);
     return to;
@@ -38,6 +35,23 @@ export async function relocate(from: string, to: string, rule: ConflictRule, wor
     await connector.remove(from, signal);
     return to;
   }
+}
+
+function mover(from: string, work: Relocation): (target: string, replace: boolean) => Promise<void> {
+  const { connector, signal } = work;
+  const { rename, copy, capabilities } = connector;
+  if (rename !== undefined) return (target, replace) => rename.call(connector, from, target, { replace }, signal);
+  if (copy === undefined || !capabilities.serverCopy)
+    throw new WaybillError('unsupported', 'this endpoint cannot move files', { operation: 'moving', path: from });
+  return async (target, replace) => {
+    try {
+      await copy.call(connector, from, target, { replace }, signal);
+    } catch (error) {
+      // An earlier attempt may have died between its copy and the removal.
+      if (!isKind(error, 'exists') || !(await areIdentical(from, target, work))) throw error;
+    }
+    await connector.remove(from, signal);
+  };
 }
 
 /** Gives a file the next free `name.v2.ext`; `take` throws exists when somebody was faster. */

@@ -1,10 +1,10 @@
-import type { EvidenceClass, Sink, Source } from '../../connectors/contract.ts';
+import type { Entry, EvidenceClass, Sink, Source } from '../../connectors/contract.ts';
 import { isSameVersion } from '../../connectors/temporary.ts';
 import { WaybillError } from '../../schema/errors.ts';
 import type { Reservation } from './buffers.ts';
 import { expectContent } from './contentKey.ts';
 import { limits } from './context.ts';
-import { atEndpoints, awaitTurn, type Copy, type CopyWork, stepTaken } from './copyWork.ts';
+import { atEndpoints, atTarget, awaitTurn, type Copy, type CopyWork, stepTaken } from './copyWork.ts';
 import { hashFile } from './hashFile.ts';
 import { placeBelow } from './options.ts';
 import { chooseFlow, type Flow, pump } from './pump.ts';
@@ -29,14 +29,20 @@ export interface Receipt {
  */
 export async function send(work: CopyWork, copy: Copy): Promise<Receipt> {
   const begun: { sink: Sink | null } = { sink: null };
+  const intended = intendedPath(copy);
   try {
     const receipt = await atEndpoints(work, copy, () => sendToTemporary(work, copy, begun));
     await writeVerified(work, copy, begun.sink!.temporaryPath, receipt);
-    return await atEndpoints(work, copy, () => publish(work, copy, begun.sink!, receipt));
+    return await atTarget(work, copy, () => publish(work, copy, begun.sink!, receipt, intended));
   } catch (error) {
     if (begun.sink !== null) await letGo(work, copy, begun.sink, error);
     throw error;
   }
+}
+
+/** The name under which an earlier attempt was about to publish, and may yet; null: none was. */
+function intendedPath({ row }: Copy): string | null {
+  return row.state === 'verified' ? row.targetPath : null;
 }
 
 async function sendToTemporary(work: CopyWork, copy: Copy, begun: { sink: Sink | null }): Promise<Receipt> {
@@ -60,10 +66,14 @@ async function sendToTemporary(work: CopyWork, copy: Copy, begun: { sink: Sink |
 }
 
 /** The name to begin under. Throws exists when a large file would be sent in vain. */
-async function chooseTarget(work: CopyWork, { row, signal }: Copy): Promise<string> {
+async function chooseTarget(work: CopyWork, copy: Copy): Promise<string> {
+  const { row, signal } = copy;
   const { options, target, to } = work;
   if (options.onConflict === 'version')
-    return freePath(target.connector, placeBelow(to, row.sourcePath, options.base), signal);
+    return (
+      (await stillIntended(work, copy)) ??
+      freePath(target.connector, placeBelow(to, row.sourcePath, options.base), signal)
+    );
   if (options.onConflict === 'fail' && row.sourceSize >= limits.lookAheadBytes) {
     const there = await statIfThere(target.connector, row.targetPath, signal);
     // Perhaps it is of an earlier attempt, which publishing will find out.
@@ -71,6 +81,14 @@ async function chooseTarget(work: CopyWork, { row, signal }: Copy): Promise<stri
     if (there !== null && !mayBeOurs) throw targetExists(work, row.targetPath);
   }
   return row.targetPath;
+}
+
+/** With another name than that of the earlier attempt there could be two: null only when that one is somebody else's now. */
+async function stillIntended(work: CopyWork, copy: Copy): Promise<string | null> {
+  const path = intendedPath(copy);
+  if (path === null) return null;
+  const there = await statIfThere(work.target.connector, path, copy.signal);
+  return there === null || (await hasBytes(work, copy, there, copy.row.sha256)) ? path : null;
 }
 
 async function transport(
@@ -186,7 +204,13 @@ async function writeVerified(
   await stepTaken(work, copy, 'verified');
 }
 
-async function publish(work: CopyWork, copy: Copy, sink: Sink, receipt: Receipt): Promise<Receipt> {
+async function publish(
+  work: CopyWork,
+  copy: Copy,
+  sink: Sink,
+  receipt: Receipt,
+  intended: string | null,
+): Promise<Receipt> {
   const { connector } = work.target;
   const { signal } = copy;
   signal.throwIfAborted();
@@ -197,11 +221,11 @@ async function publish(work: CopyWork, copy: Copy, sink: Sink, receipt: Receipt)
     return await verifyPublished(work, copy, sink, receipt);
   } catch (error) {
     if (!isKind(error, 'exists')) throw error;
-    if (work.options.onConflict === 'fail') {
-      if (!(await isOfEarlierAttempt(work, copy, receipt))) throw targetExists(work, receipt.targetPath);
+    if (await isOfEarlierAttempt(work, copy, receipt, intended)) {
       await sink.abort();
       return receipt;
     }
+    if (work.options.onConflict === 'fail') throw targetExists(work, receipt.targetPath);
     if (work.options.onConflict === 'overwrite') throw error;
     if (work.options.onConflict === 'skip-identical' || connector.rename === undefined || sink.temporaryPath === null)
       throw new WaybillError('conflict', 'somebody else put a file there meanwhile', {
@@ -224,15 +248,26 @@ async function publish(work: CopyWork, copy: Copy, sink: Sink, receipt: Receipt)
 
 /**
  * An attempt that was cut off from us, but not from the target, may have published after this one took over: the ledger has
- * refused to write that down. The same bytes under the same name are then what was to be delivered.
+ * refused to write that down. The same bytes under the same name are then what was to be delivered. With `version` the name
+ * must be the one that attempt has chosen: elsewhere the same bytes are another delivery's.
  */
-async function isOfEarlierAttempt(work: CopyWork, copy: Copy, { targetPath, sha256 }: Receipt): Promise<boolean> {
-  if (copy.row.attempt === 1) return false;
-  const { connector } = work.target;
-  const there = await statIfThere(connector, targetPath, copy.signal);
-  if (there?.kind !== 'file' || there.size !== copy.row.sourceSize) return false;
+async function isOfEarlierAttempt(
+  work: CopyWork,
+  copy: Copy,
+  { targetPath, sha256 }: Receipt,
+  intended: string | null,
+): Promise<boolean> {
+  const { onConflict } = work.options;
+  if (onConflict !== 'fail' && onConflict !== 'version') return false;
+  if (intended !== targetPath && (onConflict === 'version' || copy.row.attempt === 1)) return false;
+  const there = await statIfThere(work.target.connector, targetPath, copy.signal);
+  return there !== null && hasBytes(work, copy, there, sha256);
+}
+
+async function hasBytes(work: CopyWork, copy: Copy, there: Entry, sha256: string | null): Promise<boolean> {
+  if (there.kind !== 'file' || there.size !== copy.row.sourceSize) return false;
   const reading = { buffers: work.dependencies.buffers, signal: copy.signal, onBytes: () => copy.moved() };
-  return (await hashFile(connector, targetPath, there, reading)) === sha256;
+  return (await hashFile(work.target.connector, there.path, there, reading)) === sha256;
 }
 
 /** A cancellation lets a rename that is under way come to its end: the ledger is to know whether the file was published. */

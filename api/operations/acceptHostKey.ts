@@ -6,12 +6,15 @@ import type { Operation } from '../context.ts';
 import { lockConfiguration } from './configuration/lock.ts';
 import { endpointByName } from './endpointByName.ts';
 import { actorOf } from './events.ts';
+import { forgetFailures } from './forgetFailures.ts';
+import { releaseRuns } from './pauseEndpoint.ts';
 import { boundedReason } from './reason.ts';
 
 /**
  * Trusts the host key that the server shows now, and of those that were trusted only what it still shows. Accepts nothing
  * but what it shows at this moment. The endpoint gets a new version, and its file is out of date: applying the old file
- * puts the old key back. Throws not-found, invalid, and unavailable when the server cannot be asked.
+ * puts the old key back. Runs that wait because the endpoint was refused go on. Throws not-found, invalid, and unavailable
+ * when the server cannot be asked.
  */
 export async function acceptHostKey(
   operation: Operation,
@@ -37,14 +40,14 @@ export async function acceptHostKey(
       `the server shows ${shownNow.join(' and ')}, not ${fingerprint}; ask its owner which is right`,
       { field: 'fingerprint' },
     );
-  return store.withTenant(tenantId, async (transaction) => {
+  const { endpoint, waiting } = await store.withTenant(tenantId, async (transaction) => {
     const { db, sql } = transaction;
     await lockConfiguration(sql, tenantId);
     const endpoint = await endpointByName(transaction, tenantId, input.name);
     if (endpoint.version !== found.version)
       throw new WaybillError('conflict', 'the endpoint was changed meanwhile; ask again', { field: 'name' });
     const trusted = hostKeys.trusted(endpoint.config as never).map((key) => key.replace(/=+$/, ''));
-    if (trusted.includes(fingerprint)) return { endpoint };
+    if (trusted.includes(fingerprint)) return { endpoint, waiting: [] };
     const kept = [...trusted.filter((key) => shownNow.includes(key)), fingerprint];
     const config = hostKeys.trust(endpoint.config as never, kept) as Prisma.InputJsonObject;
     const contentHash = createHash('sha256').update(`${endpoint.contentHash} accepted ${fingerprint}`).digest('hex');
@@ -57,6 +60,8 @@ export async function acceptHostKey(
       reason: boundedReason(input.reason),
     };
     await recordEvents(sql, tenantId, [{ type: 'endpoint.host-key-accepted', actor: actorOf(caller), data }]);
-    return { endpoint: changed };
+    return { endpoint: changed, waiting: await forgetFailures(operation, sql, changed) };
   });
+  await releaseRuns(operation, waiting);
+  return { endpoint };
 }

@@ -11,6 +11,7 @@ import { readCurrent } from './configuration/current.ts';
 import { type DocumentSecret, resolveSecrets } from './configuration/documentSecrets.ts';
 import { lockConfiguration } from './configuration/lock.ts';
 import { writeChanges } from './configuration/write.ts';
+import { releaseRuns } from './pauseEndpoint.ts';
 
 export interface ApplyConfigurationInput {
   documents: SourceFile[];
@@ -36,7 +37,7 @@ export async function applyConfiguration(operation: Operation, input: ApplyConfi
   const { tenantId } = caller;
   checkSize(input.documents);
   const prune = input.prune ?? false;
-  return store.withTenant(tenantId, async (transaction) => {
+  const { waiting, ...applied } = await store.withTenant(tenantId, async (transaction) => {
     await lockConfiguration(transaction.sql, tenantId);
     const current = await readCurrent(transaction, tenantId);
     // What is pruned is not there for the pipelines that stay.
@@ -52,11 +53,13 @@ export async function applyConfiguration(operation: Operation, input: ApplyConfi
     const planned = planChanges(checked.documents, secrets.resolved, current, { prune, digest });
     checkPermissions(operation, planned);
     await checkUses(operation, transaction.sql, planned);
-    if (!input.dryRun) await writeChanges(operation, transaction, planned, current);
+    const waiting = input.dryRun ? [] : await writeChanges(operation, transaction, planned, current);
 
     const changes = planned.map(({ kind, name, change, version }) => ({ kind, name, change, version }));
-    return { changes, diagnostics: checked.diagnostics, ignored: checked.ignored };
+    return { changes, diagnostics: checked.diagnostics, ignored: checked.ignored, waiting };
   });
+  await releaseRuns(operation, waiting);
+  return applied;
 }
 
 const permissionOfKind: Record<Change['kind'], Permission> = {

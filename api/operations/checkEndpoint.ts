@@ -1,8 +1,6 @@
 import { recordEvents } from '../../audit/record.ts';
 import type { Capabilities, Reachable } from '../../connectors/contract.ts';
-import { clearBreaker } from '../../prisma/endpointBreakers.ts';
 import type { ConnectorEndpoint } from '../../prisma/generated/client.ts';
-import { heldWorkflows } from '../../prisma/holds.ts';
 import { asWaybillError, WaybillError } from '../../schema/errors.ts';
 import { normalisePath } from '../../schema/paths.ts';
 import type { Operation } from '../context.ts';
@@ -10,6 +8,7 @@ import { endsWithin } from '../deadline.ts';
 import { limits } from '../limits.ts';
 import { endpointByName, openHere, secretsOf, withoutSecrets } from './endpointByName.ts';
 import { actorOf } from './events.ts';
+import { forgetFailures } from './forgetFailures.ts';
 import { releaseRuns } from './pauseEndpoint.ts';
 import { type EndpointRights, probe } from './probe.ts';
 
@@ -67,12 +66,9 @@ export async function checkEndpoint(
     await recordEvents(sql, tenantId, [
       { type: 'endpoint.checked', outcome: ok ? 'success' : 'failure', actor, data: facts },
     ]);
-    const closed = ok && (await clearBreaker(sql, tenantId, id));
-    if (closed)
-      await recordEvents(sql, tenantId, [{ type: 'endpoint.breaker-closed', actor, data: { endpoint: name } }]);
     return {
       endpoint: await db.connectorEndpoint.findFirstOrThrow({ where: { tenantId, id } }),
-      waiting: closed ? await heldWorkflows(sql, tenantId, name) : [],
+      waiting: ok ? await forgetFailures(operation, sql, found) : [],
     };
   });
   await releaseRuns(operation, waiting);

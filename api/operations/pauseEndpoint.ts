@@ -1,4 +1,5 @@
 import { WorkflowNotFoundError } from '@temporalio/client';
+import { recordEndedPauses } from '../../audit/endedPauses.ts';
 import { recordEvents } from '../../audit/record.ts';
 import { clearBreaker } from '../../prisma/endpointBreakers.ts';
 import type { ConnectorEndpoint } from '../../prisma/generated/client.ts';
@@ -33,6 +34,7 @@ export async function pauseEndpoint(
   const reason = boundedReason(input.reason);
   return store.withTenant(tenantId, async (transaction) => {
     const { db, sql } = transaction;
+    await recordEndedPauses(sql, tenantId, input.name);
     const { id, name } = await endpointByName(transaction, tenantId, input.name);
     const endpoint = await db.connectorEndpoint.update({
       where: { tenantId_id: { tenantId, id } },
@@ -56,6 +58,7 @@ export async function resumeEndpoint(
   const { tenantId } = caller;
   const { endpoint, waiting } = await store.withTenant(tenantId, async (transaction) => {
     const { db, sql } = transaction;
+    await recordEndedPauses(sql, tenantId, input.name);
     const before = await endpointByName(transaction, tenantId, input.name);
     const { id, name } = before;
     const closed = await clearBreaker(sql, tenantId, id);

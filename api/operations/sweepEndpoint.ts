@@ -1,4 +1,5 @@
 import { recordEvents } from '../../audit/record.ts';
+import { keptWrites } from '../../prisma/ledger.ts';
 import { asWaybillError, WaybillError } from '../../schema/errors.ts';
 import { normalisePath } from '../../schema/paths.ts';
 import { parseDurationMs } from '../../schema/quantities.ts';
@@ -15,7 +16,7 @@ export interface Swept {
 }
 
 /**
- * Removes unfinished writes of ours from one folder: temporary files, uploads in parts. Throws not-found, invalid for an
+ * Removes unfinished writes of ours from one folder: temporary files, uploads in parts; none that a run may go on with. Throws not-found, invalid for an
  * age under an hour and for an endpoint that keeps none, and unavailable with what the server said.
  */
 export async function sweepEndpoint(
@@ -39,7 +40,8 @@ export async function sweepEndpoint(
         field: 'name',
       });
     const signal = AbortSignal.timeout(limits.sweepTimeoutMs);
-    const removed = await endsWithin(limits.sweepTimeoutMs, connector.sweep(path, olderThanMs, signal));
+    const kept = await store.sql(tenantId, (sql) => keptWrites(sql, tenantId));
+    const removed = await endsWithin(limits.sweepTimeoutMs, connector.sweep(path, olderThanMs, signal, kept));
     const data = { endpoint: endpoint.name, path, olderThan: input.olderThan, removed };
     await store.sql(tenantId, (sql) =>
       recordEvents(sql, tenantId, [{ type: 'endpoint.swept', actor: actorOf(caller), data }]),

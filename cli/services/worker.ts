@@ -1,4 +1,4 @@
-import { Client, Connection, ScheduleAlreadyRunning, ScheduleOverlapPolicy } from '@temporalio/client';
+import { Client, Connection } from '@temporalio/client';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import { createEndpointPool } from '../../activities/endpoints.ts';
 import { createRunActivities, createTransferActivities } from '../../activities/index.ts';
@@ -9,6 +9,7 @@ import type { ConnectorRegistry } from '../../connectors/registry.ts';
 import type { SecretBox } from '../../identity/secrets.ts';
 import type { Store } from '../../prisma/contract.ts';
 import { type TaskQueue, taskQueues } from '../../schema/workflow.ts';
+import { ensureSchedules, type SystemSchedule } from './schedules.ts';
 import { logTemporalTo } from './temporalLog.ts';
 import { bundleApart } from './workflowBundles.ts';
 
@@ -21,6 +22,7 @@ const runTasksAtOnce = 100;
 const shutdownGraceMs = 10_000;
 /** With the default of 60 s an activity would see a cancellation after 20 s or more. */
 const heartbeatThrottleMs = 1_000;
+const sweepCatchUpMs = 3_600_000;
 
 export interface WorkerDependencies {
   store: Store;
@@ -32,6 +34,8 @@ export interface WorkerDependencies {
   /** Whose work this process does; the rest is left to others. `system` needs the system role. */
   queues: readonly TaskQueue[];
   webhookRetryDelaysMs: readonly number[];
+  /** How often endpoints are swept; null: never. */
+  sweepEveryMs: number | null;
   log: Log;
 }
 
@@ -107,7 +111,7 @@ export async function startWorker(dependencies: WorkerDependencies): Promise<Run
   ]);
   const running = workers.map((worker) => worker.run());
   const stopRelay = serves('system') ? await relayOutbox(store, temporal, log) : async () => undefined;
-  if (serves('system')) await ensureReconcileSchedule(temporal);
+  if (serves('system')) await ensureSchedules(temporal, schedulesOf(dependencies));
   else log.info({ queues }, 'this worker sends no webhooks and sweeps nothing: another one has to');
   const done = Promise.all(running).finally(async () => {
     await stopRelay();
@@ -151,20 +155,9 @@ async function relayOutbox(store: Store, temporal: Client, log: Log): Promise<()
   return store.listen('outbox', () => void wake());
 }
 
-async function ensureReconcileSchedule(temporal: Client): Promise<void> {
-  try {
-    await temporal.schedule.create({
-      scheduleId: 'waybill/reconcile',
-      spec: { intervals: [{ every: '30 seconds' }] },
-      policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '1 minute' },
-      action: {
-        type: 'startWorkflow',
-        workflowType: 'reconcile',
-        workflowId: 'waybill/reconcile',
-        taskQueue: taskQueues.system,
-      },
-    });
-  } catch (error) {
-    if (!(error instanceof ScheduleAlreadyRunning)) throw error;
-  }
+function schedulesOf({ sweepEveryMs }: Pick<WorkerDependencies, 'sweepEveryMs'>): SystemSchedule[] {
+  return [
+    { id: 'waybill/reconcile', workflowType: 'reconcile', everyMs: 30_000, catchUpMs: 60_000 },
+    { id: 'waybill/sweep', workflowType: 'sweepEndpoints', everyMs: sweepEveryMs, catchUpMs: sweepCatchUpMs },
+  ];
 }

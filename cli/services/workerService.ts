@@ -21,6 +21,7 @@ export async function startWorkerService(
     namespace: settings.temporalNamespace,
     queues: settings.systemUrl === null ? queues.filter((queue) => queue !== 'system') : queues,
     webhookRetryDelaysMs: settings.webhookRetryDelaysMs,
+    sweepEveryMs: settings.sweepEveryMs,
     log,
   });
   return {

@@ -68,6 +68,24 @@ promise(
 );
 
 promise(
+  'sweep leaves what it is told to keep, however old, and takes the rest',
+  async (connector) => {
+    const bytes = pieceBytes(connector, 1);
+    const kept = await connector.begin('/spared/kept.txt', write(2 * bytes), never());
+    await kept.write(randomBytes(bytes), 0, never());
+    const left = await connector.begin('/spared/left.txt', write(2 * bytes), never());
+    await left.write(randomBytes(bytes), 0, never());
+    // As it comes out of the ledger, which knows JSON.
+    const token = JSON.parse(JSON.stringify(kept.token));
+    expect(await connector.sweep!('/spared', -60_000, never(), [token])).toBe(1);
+    await expectNothingAt(connector, left);
+    expect(await connector.sweep!('/spared', -60_000, never())).toBe(1);
+    await Promise.all([kept.abort(), left.abort()]);
+  },
+  method('sweep'),
+);
+
+promise(
   'sweep knows a fresh write by its age, though its modified time is that of an old source',
   async (connector) => {
     const fresh = await filled(connector, '/fresh/file.txt', Buffer.from('x'), {

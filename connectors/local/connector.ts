@@ -1,13 +1,15 @@
-import { constants } from 'node:fs';
-import { open, rename, rmdir, stat, unlink } from 'node:fs/promises';
+import { constants, statSync } from 'node:fs';
+import { rename, rmdir, stat, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { throwIfCancelled } from '../../network/cancellation.ts';
 import { WaybillError } from '../../schema/errors.ts';
-import type { Capabilities, Connector, ConnectorContext, Health, OpenOptions, Source } from '../contract.ts';
+import type { Capabilities, Connector, ConnectorContext, Entry, Health, OpenOptions, Source } from '../contract.ts';
 import { isSameVersion } from '../temporary.ts';
 import { copyFile } from './copy.ts';
+import type { Disk } from './disk.ts';
 import { naming } from './failures.ts';
 import { entryOf, listFolder, sweepFolder } from './listing.ts';
+import { OpenFile } from './openFile.ts';
 import { publishNew } from './publish.ts';
 import { Root } from './root.ts';
 import { beginSink, discardTemporary } from './sink.ts';
@@ -34,16 +36,13 @@ export function openLocal(
   rootPath: string,
   context: ConnectorContext,
   { caseSensitive = capabilities.caseSensitive }: { caseSensitive?: boolean | undefined } = {},
+  disk?: Disk,
 ): Connector {
-  const root = new Root(rootPath, context.localRoots);
+  const root = new Root(rootPath, context.localRoots, disk);
   return {
     capabilities: { ...capabilities, caseSensitive },
     check: (signal) => check(root, signal),
-    stat: async (path, signal) => {
-      throwIfCancelled(signal);
-      const real = await root.existing(path);
-      return naming('stat', path, async () => entryOf(path, await stat(real)));
-    },
+    stat: (path, signal) => look(root, path, signal),
     list: (folder, options, signal) => listFolder(root, folder, options, context.log, signal),
     open: (path, options, signal) => openSource(root, path, options, signal),
     begin: (path, options, signal) => beginSink(root, path, options, signal),
@@ -56,7 +55,7 @@ export function openLocal(
     },
     removeFolder: (path, signal) => removeFolder(root, path, signal),
     discard: (token, signal) => discardTemporary(root, token, signal),
-    sweep: (folder, olderThanMs, signal) => sweepFolder(root, folder, olderThanMs, signal),
+    sweep: (folder, olderThanMs, signal, kept = []) => sweepFolder(root, folder, { olderThanMs, kept }, signal),
     close: async () => {},
   };
 }
@@ -68,22 +67,34 @@ async function check(root: Root, signal: AbortSignal): Promise<Health> {
   return { server: 'local filesystem', roundTripMs: Math.round(performance.now() - startedAt), identity: null };
 }
 
+async function look(root: Root, path: string, signal: AbortSignal): Promise<Entry> {
+  throwIfCancelled(signal);
+  const real = await root.existing(path);
+  return naming('stat', path, async () => {
+    const facts = await root.disk.ask(
+      () => statSync(real),
+      () => stat(real),
+    );
+    return entryOf(path, facts);
+  });
+}
+
 async function openSource(root: Root, path: string, options: OpenOptions, signal: AbortSignal): Promise<Source> {
   throwIfCancelled(signal);
   const real = await root.existing(path);
   // Without O_NONBLOCK, opening a named pipe would wait for its writer for ever.
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
-  const handle = await naming('opening', path, () => open(real, flags));
+  const file = await naming('opening', path, () => OpenFile.open(root.disk, real, flags));
   try {
-    const facts = await handle.stat();
+    const facts = await file.facts();
     if (!facts.isFile()) throw new WaybillError('invalid', `${path}: is not a file`, { operation: 'opening', path });
     const { size, modified } = entryOf(path, facts);
     if (options.ifMatch && !isSameVersion({ size, modified }, options.ifMatch)) {
       throw new WaybillError('conflict', `${path}: changed since it was listed`, { operation: 'opening', path });
     }
-    return new LocalSource(path, handle, { size, modified });
+    return new LocalSource(path, file, { size, modified });
   } catch (error) {
-    await handle.close();
+    await file.close();
     throw error;
   }
 }

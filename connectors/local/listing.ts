@@ -1,10 +1,10 @@
-import type { Dirent, Stats } from 'node:fs';
+import { type Dirent, lstatSync, type Stats } from 'node:fs';
 import { lstat, opendir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { throwIfCancelled } from '../../network/cancellation.ts';
 import { baseName, joinPath } from '../../schema/paths.ts';
-import type { Entry, ListOptions, Log } from '../contract.ts';
-import { isoTime, isTemporaryName, temporaryPrefix } from '../temporary.ts';
+import type { Entry, ListOptions, Log, SinkToken } from '../contract.ts';
+import { isKept, isoTime, isTemporaryName, temporaryPrefix } from '../temporary.ts';
 import { hasCode, localError, naming } from './failures.ts';
 import type { Root } from './root.ts';
 
@@ -43,21 +43,27 @@ async function* pagesOf(root: Root, folder: string, log: Log, signal: AbortSigna
       if (entry.name.startsWith(temporaryPrefix)) continue;
       names.push(entry);
       if (names.length < pageEntries) continue;
-      yield await describe(folder, real, names, log);
+      yield await describe(root, folder, real, names, log);
       names = [];
     }
   } catch (error) {
     throw localError(error, 'listing', folder);
   }
-  if (names.length > 0) yield await describe(folder, real, names, log);
+  if (names.length > 0) yield await describe(root, folder, real, names, log);
 }
 
-async function describe(folder: string, real: string, names: Dirent[], log: Log): Promise<Entry[]> {
-  const entries = await Promise.all(names.map(({ name }) => describeOne(folder, real, name, log)));
+async function describe(root: Root, folder: string, real: string, names: Dirent[], log: Log): Promise<Entry[]> {
+  const entries = await Promise.all(names.map(({ name }) => describeOne(root, folder, real, name, log)));
   return entries.filter((entry) => entry !== undefined);
 }
 
-async function describeOne(folder: string, real: string, name: string, log: Log): Promise<Entry | undefined> {
+async function describeOne(
+  root: Root,
+  folder: string,
+  real: string,
+  name: string,
+  log: Log,
+): Promise<Entry | undefined> {
   let path: string;
   try {
     path = joinPath(folder, name);
@@ -66,7 +72,11 @@ async function describeOne(folder: string, real: string, name: string, log: Log)
     return undefined;
   }
   try {
-    return entryOf(path, await lstat(join(real, name)));
+    const facts = await root.disk.ask(
+      () => lstatSync(join(real, name)),
+      () => lstat(join(real, name)),
+    );
+    return entryOf(path, facts);
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return undefined;
     throw localError(error, 'listing', path);
@@ -85,18 +95,19 @@ export function entryOf(path: string, facts: Stats): Entry {
   };
 }
 
-/** Removes temporary files of ours that nobody has written to for that long; gives how many. */
+/** Removes temporary files of ours that nobody has written to for that long, but for those that are kept; gives how many. */
 export async function sweepFolder(
   root: Root,
   folder: string,
-  olderThanMs: number,
+  { olderThanMs, kept }: { olderThanMs: number; kept: readonly SinkToken[] },
   signal: AbortSignal,
 ): Promise<number> {
   const real = await root.existing(folder);
   let removed = 0;
   for await (const { name } of await naming('sweeping', folder, () => opendir(real))) {
     throwIfCancelled(signal);
-    if (isTemporaryName(name) && (await removeIfOld(join(real, name), joinPath(folder, name), olderThanMs))) removed++;
+    if (!isTemporaryName(name) || isKept(name, kept)) continue;
+    if (await removeIfOld(join(real, name), joinPath(folder, name), olderThanMs)) removed++;
   }
   return removed;
 }

@@ -1,8 +1,11 @@
-import { mkdir, open, realpath, stat } from 'node:fs/promises';
+import { type BigIntStats, constants, lstatSync } from 'node:fs';
+import { mkdir, realpath, stat } from 'node:fs/promises';
 import { isAbsolute, join, sep } from 'node:path';
 import { WaybillError } from '../../schema/errors.ts';
 import { baseName, normalisePath, parentFolder } from '../../schema/paths.ts';
+import { Disk } from './disk.ts';
 import { hasCode, localError } from './failures.ts';
+import { OpenFile } from './openFile.ts';
 
 /**
  * The folder that an endpoint may touch. Every path is resolved through its symbolic links before use, and what is then
@@ -11,24 +14,34 @@ import { hasCode, localError } from './failures.ts';
 export class Root {
   readonly #root: string;
   readonly #allowed: readonly string[];
-  #real: string | undefined;
+  readonly disk: Disk;
+  #found: FoundRoot | undefined;
+  /** In this turn of the event loop. */
+  #wasInPlace = false;
   readonly #syncs = new Map<string, FolderSync>();
 
-  constructor(root: string, allowed: readonly string[]) {
+  constructor(root: string, allowed: readonly string[], disk = new Disk()) {
     this.#root = root;
     this.#allowed = allowed;
+    this.disk = disk;
   }
 
   /** The real path of the root. Throws not-found when it is absent, forbidden when the operator does not allow it. */
   async real(): Promise<string> {
-    this.#real ??= await findRoot(this.#root, this.#allowed);
-    return this.#real;
+    if (this.#found === undefined) {
+      this.#found = await findRoot(this.#root, this.#allowed);
+      this.disk.isAt(this.#found.real);
+    }
+    return this.#found.real;
   }
 
   /** The real path of what is at `path`, links followed. Throws not-found, or forbidden when it lies outside the root. */
   async existing(path: string): Promise<string> {
+    const plain = withoutEndSlash(path);
+    const seen = this.#look(plain);
+    if (seen !== undefined) return seen.real;
     const root = await this.real();
-    const real = await realpath(join(root, withoutEndSlash(path))).catch((error) => {
+    const real = await realpath(join(root, plain)).catch((error) => {
       throw localError(error, 'resolving', path);
     });
     if (!isWithin(real, root)) throw outside(path);
@@ -65,13 +78,25 @@ export class Root {
   }
 
   #sync(folder: string): Promise<void> {
-    const sync: FolderSync = { running: syncOnce(folder), next: undefined };
+    const sync: FolderSync = { running: this.#syncOnce(folder), next: undefined };
     this.#syncs.set(folder, sync);
     const forget = () => {
       if (sync.next === undefined) this.#syncs.delete(folder);
     };
     sync.running.then(forget, forget);
     return sync.running;
+  }
+
+  async #syncOnce(folder: string): Promise<void> {
+    const handle = await OpenFile.open(this.disk, folder, constants.O_RDONLY);
+    try {
+      await handle.sync();
+    } catch (error) {
+      // Some network filesystems cannot sync a folder; they make names durable in their own way.
+      if (!hasCode(error, 'EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'EBADF')) throw error;
+    } finally {
+      await handle.close();
+    }
   }
 
   /** Makes the folder and what is missing above it, durably; gives whether anything was missing. Throws exists when a file is in the way. */
@@ -100,8 +125,50 @@ export class Root {
     }
   }
 
+  /**
+   * What is at the path, when it is there without a symbolic link on the way, and the disk answers at once; else undefined.
+   * It follows nothing: a link may lead to a filesystem that does not answer.
+   */
+  #look(plain: string): { real: string; isFolder: boolean } | undefined {
+    const found = this.#found;
+    if (found === undefined || !this.disk.answersAtOnce()) return undefined;
+    const startedMs = performance.now();
+    try {
+      if (!this.#isInPlace(found)) return undefined;
+      let real = found.real;
+      let isFolder = true;
+      for (const name of plain.split('/')) {
+        if (name === '') continue;
+        real = real === sep ? sep + name : real + sep + name;
+        const facts = lstatSync(real, { throwIfNoEntry: false });
+        if (facts === undefined || facts.isSymbolicLink()) return undefined;
+        isFolder = facts.isDirectory();
+      }
+      return { real, isFolder };
+    } catch {
+      // Why not is said by who asks in the usual way.
+      return undefined;
+    } finally {
+      this.disk.took(performance.now() - startedMs);
+    }
+  }
+
+  /** Whether the root is still the folder that the operator allowed; looked at once in a turn of the event loop. */
+  #isInPlace({ real, facts }: FoundRoot): boolean {
+    if (this.#wasInPlace) return true;
+    const { dev, ino } = lstatSync(real, { bigint: true });
+    if (dev !== facts.dev || ino !== facts.ino) return false;
+    this.#wasInPlace = true;
+    setImmediate(() => {
+      this.#wasInPlace = false;
+    });
+    return true;
+  }
+
   /** Its real path, or undefined. Throws exists when what is there is not a folder. */
   async #findFolder(path: string): Promise<string | undefined> {
+    const seen = this.#look(path);
+    if (seen?.isFolder) return seen.real;
     try {
       const real = await this.existing(path);
       if ((await stat(real)).isDirectory()) return real;
@@ -122,31 +189,23 @@ interface FolderSync {
   next: Promise<void> | undefined;
 }
 
-async function syncOnce(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } catch (error) {
-    // Some network filesystems cannot sync a folder; they make names durable in their own way.
-    if (!hasCode(error, 'EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'EBADF')) throw error;
-  } finally {
-    await handle.close();
-  }
+interface FoundRoot {
+  real: string;
+  facts: BigIntStats;
 }
 
-async function findRoot(root: string, allowed: readonly string[]): Promise<string> {
+async function findRoot(root: string, allowed: readonly string[]): Promise<FoundRoot> {
   if (!isAbsolute(root))
     throw new WaybillError('invalid', `root ${JSON.stringify(root)} must be an absolute path`, { field: 'root' });
   const real = await realpath(root).catch((error) => {
     throw localError(error, 'opening the root', root);
   });
-  if (!(await stat(real)).isDirectory()) {
-    throw new WaybillError('invalid', `root ${root} is not a folder`, { field: 'root' });
-  }
-  if (allowed.includes('*')) return real;
+  const facts = await stat(real, { bigint: true });
+  if (!facts.isDirectory()) throw new WaybillError('invalid', `root ${root} is not a folder`, { field: 'root' });
+  if (allowed.includes('*')) return { real, facts };
   for (const folder of allowed) {
     const within = await realpath(folder).catch(() => undefined);
-    if (within !== undefined && isWithin(real, within)) return real;
+    if (within !== undefined && isWithin(real, within)) return { real, facts };
   }
   throw new WaybillError('forbidden', `root ${root} is outside the folders that the operator allows`, {
     field: 'root',

@@ -1,12 +1,13 @@
-import { constants } from 'node:fs';
-import { type FileHandle, lstat, open, unlink } from 'node:fs/promises';
+import { constants, lstatSync } from 'node:fs';
+import { lstat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { throwIfCancelled } from '../../network/cancellation.ts';
 import { WaybillError } from '../../schema/errors.ts';
 import type { BeginOptions, Entry, EvidenceClass, Sink, SinkToken } from '../contract.ts';
 import { certainBytes, temporaryOf, temporaryPath, temporaryToken } from '../temporary.ts';
-import { hasCode, localError, naming } from './failures.ts';
+import { hasCode, naming } from './failures.ts';
 import { entryOf } from './listing.ts';
+import { OpenFile } from './openFile.ts';
 import { publishTemporary } from './publish.ts';
 import type { Root } from './root.ts';
 
@@ -25,26 +26,19 @@ export async function beginSink(root: Root, path: string, options: BeginOptions,
     if (kept !== null) return new LocalSink(root, path, target, kept, options);
   }
   const realTemporary = join(dirname(target), basename(temporary));
-  const handle = await naming('beginning', path, () => openNew(realTemporary));
-  const { ino } = await handle.stat({ bigint: true });
-  return new LocalSink(
-    root,
-    path,
-    target,
-    { path: temporary, real: realTemporary, handle, inode: ino, received: 0 },
-    options,
-  );
+  const file = await naming('beginning', path, () => openNew(root, realTemporary));
+  return new LocalSink(root, path, target, { path: temporary, real: realTemporary, file, received: 0 }, options);
 }
 
 /** What a killed attempt left is unlinked, not truncated: were that attempt still alive, it would write into our bytes. */
-async function openNew(real: string): Promise<FileHandle> {
+async function openNew(root: Root, real: string): Promise<OpenFile> {
   const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
   try {
-    return await open(real, flags, 0o666);
+    return await OpenFile.make(root.disk, real, flags);
   } catch (error) {
     if (!hasCode(error, 'EEXIST')) throw error;
     await unlinkIfThere(real);
-    return open(real, flags, 0o666);
+    return OpenFile.make(root.disk, real, flags);
   }
 }
 
@@ -52,8 +46,7 @@ async function openNew(real: string): Promise<FileHandle> {
 interface Temporary {
   path: string;
   real: string;
-  handle: FileHandle;
-  inode: bigint;
+  file: OpenFile;
   received: number;
 }
 
@@ -70,27 +63,21 @@ async function takeUp(
   const temporary = temporaryOf(token, path);
   if (temporary === undefined) return null;
   const real = await root.entry(temporary);
-  const handle = await naming('resuming', temporary, () => openIfOurs(real));
-  if (handle === null) return null;
-  const facts = await handle.stat({ bigint: true });
+  const file = await naming('resuming', temporary, () => openIfOurs(root, real));
+  if (file === null) return null;
+  const facts = await file.facts();
   // A second name means that it was being published: that file is no longer one to write into.
-  if (facts.isFile() && facts.nlink === 1n && facts.size <= BigInt(size))
-    return {
-      path: temporary,
-      real,
-      handle,
-      inode: facts.ino,
-      received: certainBytes(Number(facts.size), windowBytes),
-    };
-  await handle.close();
+  if (facts.isFile() && facts.nlink === 1 && facts.size <= size)
+    return { path: temporary, real, file, received: certainBytes(facts.size, windowBytes) };
+  await file.close();
   await naming('resuming', temporary, () => unlinkIfThere(real));
   return null;
 }
 
 /** Null when it is gone, or is a link, a pipe or a folder that somebody put there. */
-async function openIfOurs(real: string): Promise<FileHandle | null> {
+async function openIfOurs(root: Root, real: string): Promise<OpenFile | null> {
   try {
-    return await open(real, constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    return await OpenFile.open(root.disk, real, constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (error) {
     if (hasCode(error, 'ENOENT', 'ELOOP', 'ENXIO', 'EISDIR')) return null;
     throw error;
@@ -118,8 +105,7 @@ class LocalSink implements Sink {
   readonly #path: string;
   readonly #target: string;
   readonly #temporary: string;
-  readonly #handle: FileHandle;
-  readonly #inode: bigint;
+  readonly #file: OpenFile;
   readonly #options: BeginOptions;
   #sealed: Entry | undefined;
   #done = false;
@@ -132,8 +118,7 @@ class LocalSink implements Sink {
     this.token = temporaryToken(temporary.path);
     this.received = temporary.received;
     this.#temporary = temporary.real;
-    this.#handle = temporary.handle;
-    this.#inode = temporary.inode;
+    this.#file = temporary.file;
     this.#options = options;
   }
 
@@ -144,11 +129,10 @@ class LocalSink implements Sink {
     while (compared < bytes.length) {
       throwIfCancelled(signal);
       const wanted = Math.min(back.length, bytes.length - compared);
-      const { bytesRead } = await naming('reading back', this.#path, () =>
-        this.#handle.read(back, 0, wanted, at + compared),
-      );
-      if (bytesRead === 0 || back.compare(bytes, compared, compared + bytesRead, 0, bytesRead) !== 0) return false;
-      compared += bytesRead;
+      const from = compared;
+      const got = await naming('reading back', this.#path, () => this.#file.read(back, 0, wanted, at + from));
+      if (got === 0 || back.compare(bytes, from, from + got, 0, got) !== 0) return false;
+      compared += got;
     }
     return true;
   }
@@ -157,10 +141,10 @@ class LocalSink implements Sink {
     let written = 0;
     while (written < bytes.length) {
       throwIfCancelled(signal);
-      const { bytesWritten } = await naming('writing', this.#path, () =>
-        this.#handle.write(bytes, written, bytes.length - written, at + written),
+      const from = written;
+      written += await naming('writing', this.#path, () =>
+        this.#file.write(bytes, from, bytes.length - from, at + from),
       );
-      written += bytesWritten;
     }
   }
 
@@ -168,9 +152,9 @@ class LocalSink implements Sink {
     throwIfCancelled(signal);
     const facts = await naming('sealing', this.#path, async () => {
       const { modified } = this.#options;
-      if (modified !== null) await this.#handle.utimes(new Date(modified), new Date(modified));
-      await this.#handle.sync();
-      return this.#handle.stat();
+      if (modified !== null) await this.#file.setModified(modified);
+      await this.#file.sync();
+      return this.#file.facts();
     });
     if (facts.size !== this.#options.size) {
       throw new WaybillError(
@@ -195,39 +179,52 @@ class LocalSink implements Sink {
       publishTemporary(this.#temporary, this.#target, this.#path, this.#options.replace),
     );
     this.#done = true;
-    await this.#handle.close();
+    await this.#file.close();
     await naming('publishing', this.#path, () => this.#root.syncFolder(dirname(this.#target)));
     return this.#sealed;
   }
 
   /**
    * A later attempt of the same delivery has put its own file under our temporary name: its bytes are not ours to publish.
-   * The handle stays open until then, since a filesystem gives the inode number of a closed and removed file to the next.
    */
   async #refuseWhenReplaced(): Promise<void> {
-    const found = await lstat(this.#temporary, { bigint: true }).catch((error) => {
-      if (hasCode(error, 'ENOENT')) return undefined;
-      throw localError(error, 'publishing', this.#path);
-    });
-    if (found?.ino === this.#inode) return;
+    if (await naming('publishing', this.#path, () => this.#isInPlace())) return;
     throw new WaybillError('conflict', `${this.#path}: another attempt has taken over this delivery`, {
       operation: 'publishing',
       path: this.#path,
     });
   }
 
+  /** It must still be open: a filesystem gives the inode number of a closed and removed file to the next. */
+  async #isInPlace(): Promise<boolean> {
+    const ours = await this.#file.exactFacts();
+    try {
+      const found = await this.#root.disk.ask(
+        () => lstatSync(this.#temporary, { bigint: true }),
+        () => lstat(this.#temporary, { bigint: true }),
+      );
+      return found.ino === ours.ino;
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return false;
+      throw error;
+    }
+  }
+
   async leave(): Promise<void> {
     if (this.#done) return;
     this.#done = true;
-    await this.#handle.close();
+    await this.#file.close();
   }
 
   async abort(): Promise<void> {
     if (this.#done) return;
     this.#done = true;
-    const found = await lstat(this.#temporary, { bigint: true }).catch(() => undefined);
-    if (found?.ino === this.#inode) await naming('aborting', this.temporaryPath, () => unlinkIfThere(this.#temporary));
-    await this.#handle.close();
+    try {
+      if (await this.#isInPlace().catch(() => false))
+        await naming('aborting', this.temporaryPath, () => unlinkIfThere(this.#temporary));
+    } finally {
+      await this.#file.close();
+    }
   }
 }
 

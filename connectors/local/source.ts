@@ -1,17 +1,17 @@
-import type { FileHandle } from 'node:fs/promises';
 import { throwIfCancelled } from '../../network/cancellation.ts';
 import type { Source, Version } from '../contract.ts';
 import { naming } from './failures.ts';
+import type { OpenFile } from './openFile.ts';
 
 export class LocalSource implements Source {
   readonly size: number;
   readonly version: Version;
   readonly #path: string;
-  readonly #handle: FileHandle;
+  readonly #file: OpenFile;
 
-  constructor(path: string, handle: FileHandle, version: Version) {
+  constructor(path: string, file: OpenFile, version: Version) {
     this.#path = path;
-    this.#handle = handle;
+    this.#file = file;
     this.size = version.size;
     this.version = version;
   }
@@ -20,17 +20,18 @@ export class LocalSource implements Source {
     let filled = 0;
     while (filled < buffer.length) {
       throwIfCancelled(signal);
-      const { bytesRead } = await naming('reading', this.#path, () =>
-        this.#handle.read(buffer, filled, buffer.length - filled, at + filled),
+      const from = filled;
+      const bytes = await naming('reading', this.#path, () =>
+        this.#file.read(buffer, from, buffer.length - from, at + from),
       );
-      if (bytesRead === 0) break;
-      filled += bytesRead;
+      if (bytes === 0) break;
+      filled += bytes;
     }
     return filled;
   }
 
+  /** Waits for the reads in flight. */
   async close(): Promise<void> {
-    // A FileHandle waits for the reads in flight, and closing it twice is safe.
-    await this.#handle.close();
+    await this.#file.close();
   }
 }

@@ -41,7 +41,7 @@ export function openS3(
     copy: (from, to, options, signal) => copyObject(bucket, from, to, options, signal),
     makeFolder: (path, signal) => makeFolder(bucket, path, signal),
     discard: (token, signal) => discardUpload(bucket, token, signal),
-    sweep: (folder, olderThanMs, signal) => sweepUploads(bucket, folder, olderThanMs, signal),
+    sweep: (folder, olderThanMs, signal, kept = []) => sweepUploads(bucket, folder, { olderThanMs, kept }, signal),
     close: () => dispatcher.destroy(),
   };
 }

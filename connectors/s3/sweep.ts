@@ -1,4 +1,5 @@
 import { WaybillError } from '../../schema/errors.ts';
+import type { SinkToken } from '../contract.ts';
 import { decodeListed } from './address.ts';
 import type { Bucket } from './bucket.ts';
 import { limits } from './settings.ts';
@@ -6,19 +7,20 @@ import { abortUpload, listParts, type Upload } from './uploads.ts';
 import { listOf, readXml, textOf } from './xml.ts';
 
 /**
- * Ends uploads of ours into that folder on which nothing happened for so long; gives how many. Other programs upload there as well, and
+ * Ends uploads of ours into that folder on which nothing happened for so long, but for those that are kept; gives how many. Other programs upload there as well, and
  * the server does not say whose an upload is: ours are those with a part of our size. An upload that has no such part yet is left alone:
  * it holds at most one part.
  */
 export async function sweepUploads(
   bucket: Bucket,
   folder: string,
-  olderThanMs: number,
+  { olderThanMs, kept }: { olderThanMs: number; kept: readonly SinkToken[] },
   signal: AbortSignal,
 ): Promise<number> {
   let swept = 0;
+  const keptUploads = new Set(kept.map(({ uploadId }) => uploadId));
   for await (const { upload, initiatedMs } of uploadsOf(bucket, folder, signal)) {
-    if (Date.now() - initiatedMs < olderThanMs) continue;
+    if (Date.now() - initiatedMs < olderThanMs || keptUploads.has(upload.uploadId)) continue;
     const parts = [
       ...((await listParts(bucket, upload, { checksum: null, operation: 'sweeping' }, signal)) ?? new Map()).values(),
     ];

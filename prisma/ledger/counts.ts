@@ -34,36 +34,44 @@ export async function runCounts(sql: Sql, tenantId: string, runId: string): Prom
   return asCounts(counts!);
 }
 
-/** Counts of a transfer, or of one batch of it. */
+/** Which deliveries of a transfer are meant. */
+interface CountedPart {
+  /** null: all. */
+  batch: number | null;
+  /** Positions of the targets that need not get the file: that they have not got it fails no step. */
+  optional: readonly number[];
+}
+
+/** `optionalFailed` of `failed` are deliveries to optional targets. */
 export async function transferCounts(
   sql: Sql,
   tenantId: string,
   transferId: string,
-  batch: number | null = null,
-): Promise<TransferCounts> {
-  const [counts] = await sql.query<StoredCounts>(
-    `select ${countColumns} from delivery
+  { batch, optional }: CountedPart,
+): Promise<TransferCounts & { optionalFailed: number }> {
+  const [counts] = await sql.query<StoredCounts & { optionalFailed: number }>(
+    `select ${countColumns}, count(*) filter (where state = 'failed' and target = any($4::int[]))::int as "optionalFailed" from delivery
       where tenant_id = $1::uuid and transfer_id = $2::uuid and ($3::int is null or batch = $3::int)`,
-    [tenantId, transferId, batch],
+    [tenantId, transferId, batch, optional],
   );
-  return asCounts(counts!);
+  return { ...asCounts(counts!), optionalFailed: counts!.optionalFailed };
 }
 
-/** The failure of the earliest planned file that failed, or null. */
+/** The failure of the earliest planned file that a required target has not got, or whose source could not be disposed of; or null. */
 export async function firstFailure(
   sql: Sql,
   tenantId: string,
   transferId: string,
-  batch: number | null = null,
+  { batch, optional }: CountedPart,
 ): Promise<Failure | null> {
   const [row] = await sql.query<{ kind: ErrorKind; message: string; step: string; endpoint: string; path: string }>(
     `select d.error_kind as kind, d.error_message as message, t.step, coalesce(d.error_endpoint, d.source_endpoint) as endpoint,
             case d.error_endpoint when d.target_endpoint then d.target_path else d.source_path end as path
        from delivery d join transfer t on t.tenant_id = d.tenant_id and t.id = d.transfer_id
       where d.tenant_id = $1::uuid and d.transfer_id = $2::uuid and ($3::int is null or d.batch = $3::int)
-        and ${failedRow.replaceAll(/\b(state|error_kind)\b/g, 'd.$1')}
+        and ${failedRow.replaceAll(/\b(state|error_kind)\b/g, 'd.$1')} and not (d.state = 'failed' and d.target = any($4::int[]))
       order by d.id limit 1`,
-    [tenantId, transferId, batch],
+    [tenantId, transferId, batch, optional],
   );
   return row === undefined ? null : { ...row };
 }

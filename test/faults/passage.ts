@@ -133,13 +133,14 @@ export async function planPassage(
       const published = (await world.events('delivery.published')).map(({ deliveryId }) => deliveryId);
       for (const { id } of rows) expect(published.filter((delivery) => delivery === id)).toHaveLength(1);
       const [claims] = await store.sql(world.tenantId, (sql) =>
-        sql.query<{ open: string }>(
-          `select count(*) filter (where delivered_at is null) as open from delivery_claim
+        sql.query<{ open: number; remembered: number }>(
+          `select count(*) filter (where delivered_at is null)::int as open,
+                  count(*) filter (where delivered_at is not null)::int as remembered from delivery_claim
             where delivery_id in (select id from delivery where run_id = $1::uuid)`,
           [runId],
         ),
       );
-      expect(claims).toEqual({ open: '0' });
+      expect(claims).toEqual({ open: 0, remembered: rows.length });
     },
     async remove() {
       await world.remove();

@@ -93,6 +93,7 @@ export async function startLine(): Promise<Line> {
       namespace: temporal.namespace,
       queues: ['runs', 'transfers', 'system'],
       webhookRetryDelaysMs: [100, 200, 300],
+      sweepEveryMs: 86_400_000,
       log,
     });
   let worker = await begin();

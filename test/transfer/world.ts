@@ -40,18 +40,20 @@ export function openEngine(
     onWrite,
     onRead,
     limitTimes,
+    registry = createRegistry(),
   }: {
     leaseMs?: number;
     memoryBytes?: number;
     onWrite?: WriteListener;
     onRead?: ReadListener;
     limitTimes?: LeaseTimes;
+    registry?: ConnectorRegistry;
   } = {},
 ) {
   const dialler = createDialler({ loopback: true, allow: [] });
   const endpoints = createEndpointPool({
     store,
-    registry: listenedTo(createRegistry(), onWrite, onRead),
+    registry: listenedTo(registry, onWrite, onRead),
     secretBox,
     connectorContext: { dialler, localRoots: ['*'], log: silent },
     log: silent,
@@ -79,7 +81,7 @@ export function openEngine(
 export type Engine = ReturnType<typeof openEngine>;
 
 /** Hears of each write to a target, before it is sent and when it is acknowledged. */
-export type WriteListener = (event: 'sent' | 'acknowledged', at: number, bytes: number) => void;
+export type WriteListener = (event: 'sent' | 'acknowledged', at: number, bytes: number, path: string) => void;
 
 /** Hears of each read of a file. */
 export type ReadListener = (bytes: number) => void;
@@ -99,9 +101,9 @@ function listenedTo(
       const begin: Connector['begin'] = async (...words) => {
         const sink = await connector.begin(...words);
         const write: Sink['write'] = async (bytes, at, signal) => {
-          onWrite?.('sent', at, bytes.length);
+          onWrite?.('sent', at, bytes.length, words[0]);
           await sink.write(bytes, at, signal);
-          onWrite?.('acknowledged', at, bytes.length);
+          onWrite?.('acknowledged', at, bytes.length, words[0]);
         };
         return bound(sink, { write });
       };

@@ -5,27 +5,38 @@ import type { Prisma } from '../../../prisma/generated/client.ts';
 import { eventLikePattern } from '../../../schema/events.ts';
 import type { Operation } from '../../context.ts';
 import { actorOf } from '../events.ts';
+import { forgetFailures } from '../forgetFailures.ts';
 import { deleteEndpoint } from '../removeEndpoint.ts';
 import { storeSecret } from '../secrets.ts';
 import type { PlannedChange } from './changes.ts';
 import type { CurrentConfiguration } from './current.ts';
 
-/** Writes planned changes, their events and their secrets in the caller's transaction. Throws conflict for an endpoint that is used. */
+/**
+ * Writes planned changes, their events and their secrets in the caller's transaction. Gives the workflows that wait for an
+ * endpoint that is another one now, to be told when the transaction has ended. Throws conflict for an endpoint that is used.
+ */
 export async function writeChanges(
   operation: Operation,
   transaction: TenantTransaction,
   planned: readonly PlannedChange[],
   current: CurrentConfiguration,
-): Promise<void> {
+): Promise<string[]> {
   const events: NewEvent[] = [];
+  const waiting: string[] = [];
   for (const change of planned) {
     if (change.change === 'unchanged') continue;
     const { document } = change;
     if (change.change === 'removed') events.push(...(await remove(operation, transaction, change)));
     else if (document?.kind === 'pipeline') events.push(await publish(operation, transaction, document, current));
     else if (document) events.push(...(await writeDocument(operation, transaction, change, document, current)));
+    if (document?.kind !== 'endpoint') continue;
+    const { name } = document;
+    const before = current.endpoints.get(name);
+    if (before !== undefined)
+      waiting.push(...(await forgetFailures(operation, transaction.sql, { id: before.id, name })));
   }
   await recordEvents(transaction.sql, operation.caller.tenantId, events);
+  return waiting;
 }
 
 async function publish(
