@@ -31,6 +31,9 @@ export interface WebhookMessage {
  * transaction: the change, its evidence and what is sent about it appear together or not at all. One statement, one
  * round trip, however many events. Throws as `Sql` does; a run, session or principal of another tenant is refused.
  *
+ * An event of a session carries what the sign-in said of itself: who impersonates, the client's version and address, and
+ * the external user, as they are in the session's row.
+ *
  * A webhook's `data` is the event's, with the public ids of event, run, transfer and delivery where `data` is a map and
  * does not name them itself. When that makes 20 kB or more, only the ids go out, with `truncated: true`.
  */
@@ -86,11 +89,13 @@ const matching = `
 
 const insertEvents = `
   with written as (
-    insert into audit_event (tenant_id, type, outcome, principal_id, session_id, application_id, run_id, transfer_id, delivery_id, data, dedupe_key)
-    select $1::uuid, type, outcome, principal_id, session_id, application_id, run_id, transfer_id, delivery_id,
-      coalesce(data, 'null'::jsonb), dedupe_key
+    insert into audit_event (tenant_id, type, outcome, principal_id, session_id, application_id, run_id, transfer_id, delivery_id, data, dedupe_key,
+      impersonator_id, client_version, ip_address, user_string)
+    select $1::uuid, e.type, outcome, e.principal_id, session_id, coalesce(e.application_id, s.application_id), e.run_id, transfer_id, delivery_id,
+      coalesce(data, 'null'::jsonb), dedupe_key, s.impersonator_id, s.client_version, s.ip_address, s.user_string
     from jsonb_to_recordset($2::jsonb) as e(ordinal int, type text, outcome text, principal_id uuid, session_id uuid,
       application_id int, run_id uuid, transfer_id uuid, delivery_id uuid, data jsonb, dedupe_key text)
+    left join session s on s.tenant_id = $1::uuid and s.id = e.session_id
     order by ordinal
     on conflict (tenant_id, dedupe_key) do nothing
     returning id, type, created_at, run_id, transfer_id, delivery_id, data

@@ -72,3 +72,26 @@ export async function requestCancel(sql: Sql, tenantId: string, runId: string): 
   );
   return asked.length > 0;
 }
+
+/** A run that is to end because the session that started it has ended. */
+export interface StoppedRun extends Record<string, unknown> {
+  id: string;
+  workflowId: string;
+  pipelineName: string;
+  sessionId: string;
+}
+
+/** `requestCancel` of every run that these sessions have started and that goes on. Gives those that had not been asked before. */
+export async function requestCancelOfSessions(
+  sql: Sql,
+  tenantId: string,
+  sessionIds: readonly string[],
+): Promise<StoppedRun[]> {
+  return sql.query<StoppedRun>(
+    `update run set cancel_requested_at = now(), paused_at = null, paused_by = null, pause_reason = null
+      where tenant_id = $1::uuid and started_by_session = any($2::uuid[]) and status in ('starting', 'running')
+        and cancel_requested_at is null
+      returning id, workflow_id as "workflowId", pipeline_name as "pipelineName", started_by_session as "sessionId"`,
+    [tenantId, sessionIds],
+  );
+}

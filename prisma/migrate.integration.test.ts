@@ -128,11 +128,13 @@ test('the states that the database allows are the words of schema/', async () =>
 });
 
 /** Columns, keys and indexes, as PostgreSQL describes them; what only the migrations can say (checks, policies) left out. */
+/** Without the indexes of a part of the rows or of an expression: schema.prisma cannot describe those. */
 async function shape(): Promise<string[]> {
   const rows = await database.asOwner<{ line: string }>(`
     select concat_ws(' ', table_name, column_name, udt_name, datetime_precision, is_nullable, column_default) as line
     from information_schema.columns where table_schema = 'public' and table_name <> '_prisma_migrations'
-    union all select indexdef from pg_indexes where schemaname = 'public' and tablename <> '_prisma_migrations'
+    union all select pg_get_indexdef(indexrelid) from pg_index where indrelid::regclass::text <> '_prisma_migrations'
+    and indpred is null and indexprs is null and indrelid in (select oid from pg_class where relnamespace = 'public'::regnamespace)
     union all select concat_ws(' ', conrelid::regclass, conname, pg_get_constraintdef(oid)) from pg_constraint
     where contype in ('p', 'f', 'u') and connamespace = 'public'::regnamespace and conrelid::regclass::text <> '_prisma_migrations'
     order by line`);

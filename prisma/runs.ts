@@ -51,7 +51,10 @@ export async function takeControl(sql: Sql, tenantId: string, runId: string): Pr
   return row;
 }
 
-/** Opens the run's own concurrent session and marks the run as running. */
+/**
+ * Opens the run's own concurrent session and marks the run as running. What the session that started the run said of
+ * itself goes over to it, and with it into every event of the run.
+ */
 export async function openRun(
   sql: Sql,
   tenantId: string,
@@ -60,8 +63,12 @@ export async function openRun(
 ): Promise<string> {
   const [row] = await sql.query<{ id: string }>(
     `with opened as (
-       insert into session (tenant_id, principal_id, application_id, kind, expires_at)
-       values ($1::uuid, $3::uuid, $4::int, 'concurrent', now() + make_interval(secs => $5::float8 / 1000))
+       insert into session (tenant_id, principal_id, application_id, kind, expires_at, parent_id, client_version, ip_address,
+         user_string, impersonator_id)
+       select $1::uuid, $3::uuid, $4::int, 'concurrent', now() + make_interval(secs => $5::float8 / 1000),
+         starter.id, starter.client_version, starter.ip_address, starter.user_string, starter.impersonator_id
+         from run r left join session starter on starter.tenant_id = r.tenant_id and starter.id = r.started_by_session
+        where r.tenant_id = $1::uuid and r.id = $2::uuid
        returning id)
      update run set status = 'running', started_at = now(), waiting_for = null, session_id = (select id from opened)
       where tenant_id = $1::uuid and id = $2::uuid

@@ -62,6 +62,7 @@ export const idPrefixes = {
   apiKey: 'key',
   principal: 'usr',
   secret: 'sec',
+  integration: 'itg',
 } as const;
 export type IdKind = keyof typeof idPrefixes;
 
