@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type Group, median, type Terms } from '../benchmark.ts';
 import { type Services, withServices } from '../installation.ts';
 import { hottest, monotonicUs, type Window } from '../profile.ts';
-import { buildPackage, startWorkerProcess } from '../workerProcess.ts';
+import { buildPackage, movingBytesOnly, startWorkerProcess } from '../workerProcess.ts';
 import { ledger } from './ledger.ts';
 import { localCopy } from './localCopy.ts';
 import { memory } from './memory.ts';
@@ -56,8 +56,9 @@ async function measurePart(part: Part, services: Services, terms: Terms): Promis
   await mkdir(folder);
   const { environment } = services;
   const others = part.movesOnly ? [await startWorkerProcess(environment, null, ['--only', 'runs,system'])] : [];
-  const options = part.movesOnly ? ['--only', 'transfers'] : [];
-  const worker = await startWorkerProcess(environment, terms.profileFolder, options);
+  const worker = part.movesOnly
+    ? await startWorkerProcess({ ...environment, ...movingBytesOnly }, terms.profileFolder, ['--only', 'transfers'])
+    : await startWorkerProcess(environment, terms.profileFolder);
   const windows: Window[] = [];
   const cpu: CpuOfRun[] = [];
   try {

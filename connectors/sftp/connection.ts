@@ -14,6 +14,8 @@ export interface Request<Value> {
   send(sftp: SFTPWrapper, answer: Answer<Value>): void;
   /** Gets the answer when it comes after the request was cancelled: to close a handle, to take a buffer back. */
   late?(value: Value | undefined): void;
+  /** Called before the request ends, however it does: what was lent to it is about to be used for something else. */
+  ending?(): void;
 }
 
 interface Pending {
@@ -61,12 +63,17 @@ export class SftpConnection {
     return new Promise<Value>((resolve, reject) => {
       if (this.#ended) throw this.#ended;
       throwIfCancelled(signal);
-      const pending: Pending = { sentAtMs: performance.now(), signal, reject };
+      const giveUp = (error: WaybillError): void => {
+        request.ending?.();
+        reject(error);
+      };
+      const pending: Pending = { sentAtMs: performance.now(), signal, reject: giveUp };
       this.#add(pending);
       const answer: Answer<Value> = (error, value) => {
         this.#answeredAtMs = performance.now();
         if (!this.#pending.has(pending)) return request.late?.(value);
         this.#remove(pending);
+        request.ending?.();
         if (error) reject(statusError(error, request.operation, request.path));
         else resolve(value as Value);
       };

@@ -60,8 +60,8 @@ export function openSftp(
         const temporary = temporaryOf(token);
         if (temporary !== undefined) await removeFile(connection, root, temporary, signal);
       }),
-    sweep: (folder, olderThanMs, signal) =>
-      pool.use(signal, (connection) => sweepFolder(connection, root, folder, olderThanMs, signal)),
+    sweep: (folder, olderThanMs, signal, kept = []) =>
+      pool.use(signal, (connection) => sweepFolder(connection, root, folder, { olderThanMs, kept }, signal)),
     close: () => pool.close(),
   };
 }

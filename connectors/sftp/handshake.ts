@@ -5,6 +5,7 @@ import type { Dialler } from '../../network/contract.ts';
 import { WaybillError } from '../../schema/errors.ts';
 import { connectionError } from './failures.ts';
 import { type HostKey, hostKeyFamilies, unexpectedHostKey, verifierOf } from './hostKeys.ts';
+import { openPieceWriter, type PieceWriter } from './pieces.ts';
 import { blockBytes, type SftpPatience, type SftpSettings, smallestBlockBytes } from './settings.ts';
 
 /** A signed-in SSH connection with its SFTP channel open. */
@@ -18,6 +19,8 @@ export interface Session {
   extensions: ReadonlySet<string>;
   readBytes: number;
   writeBytes: number;
+  /** Null when this ssh2 does not let bytes be sent from the caller's memory. */
+  pieces: PieceWriter | null;
 }
 
 /**
@@ -84,7 +87,16 @@ async function tryOpen(
   try {
     await orCancelled(signIn(client, config, credentials.password), signal);
     const sftp = await orCancelled(openChannel(client, patience.signInTimeoutMs), signal);
-    return { session: { client, sftp, socket, hostKey: hostKey!, ...readOffer(client, sftp) } };
+    return {
+      session: {
+        client,
+        sftp,
+        socket,
+        hostKey: hostKey!,
+        pieces: openPieceWriter(sftp, socket),
+        ...readOffer(client, sftp),
+      },
+    };
   } catch (error) {
     socket.destroy();
     throwIfCancelled(signal);

@@ -1,8 +1,8 @@
 import type { FileEntryWithStats } from 'ssh2';
 import { WaybillError } from '../../schema/errors.ts';
 import { joinPath } from '../../schema/paths.ts';
-import type { Entry, ListOptions, Log } from '../contract.ts';
-import { isTemporaryName, temporaryPrefix } from '../temporary.ts';
+import type { Entry, ListOptions, Log, SinkToken } from '../contract.ts';
+import { isKept, isTemporaryName, temporaryPrefix } from '../temporary.ts';
 import type { SftpConnection } from './connection.ts';
 import { hasStatus, status } from './failures.ts';
 import { removeFile } from './publish.ts';
@@ -36,7 +36,7 @@ export async function sweepFolder(
   connection: SftpConnection,
   root: string,
   folder: string,
-  olderThanMs: number,
+  { olderThanMs, kept }: { olderThanMs: number; kept: readonly SinkToken[] },
   signal: AbortSignal,
 ): Promise<number> {
   let removed = 0;
@@ -44,6 +44,7 @@ export async function sweepFolder(
     for (const { filename, attrs } of answer) {
       const touchedMs = Math.max(attrs.mtime ?? 0, attrs.atime ?? 0) * 1000;
       if (!isTemporaryName(filename) || Date.now() - touchedMs < olderThanMs) continue;
+      if (isKept(filename, kept)) continue;
       await removeFile(connection, root, joinPath(folder, filename), signal);
       removed++;
     }

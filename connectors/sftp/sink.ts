@@ -10,6 +10,7 @@ import { makeFolders } from './folders.ts';
 import type { ConnectionPool, Lease } from './pool.ts';
 import { publish, removeFile } from './publish.ts';
 import { closeQuietly, entryOf, findEntry, openHandle, remotePath } from './requests.ts';
+import { smallestBlockBytes } from './settings.ts';
 
 /** Cleaning up must not hang where the transfer just failed; what stays behind is swept later. */
 const abortTimeoutMs = 10_000;
@@ -221,13 +222,19 @@ class SftpSink implements Sink {
 
   async #writePiece(bytes: Uint8Array, at: number, signal: AbortSignal): Promise<void> {
     const { connection } = this.#lease;
-    // ssh2 copies the bytes into its packet during the call, so that nothing of the caller's is held after a cancellation.
     const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    // A small write is best one packet, with its header.
+    const pieces = view.length >= smallestBlockBytes ? connection.session.pieces : null;
     try {
       await connection.request<void>(signal, {
         operation: 'writing',
         path: this.#path,
-        send: (sftp, answer) => sftp.write(this.#handle, view, 0, view.length, at, (error) => answer(error)),
+        send: (sftp, answer) =>
+          pieces
+            ? pieces.write(this.#handle, view, at, answer)
+            : sftp.write(this.#handle, view, 0, view.length, at, (error) => answer(error)),
+        // Of the caller's memory nothing is held after this; ssh2's own `write` has copied it by now.
+        ending: () => pieces?.letGo(view),
       });
     } catch (error) {
       throw await explain(error, connection, this.#place.root, this.#path, signal);
