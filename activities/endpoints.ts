@@ -100,16 +100,22 @@ export function createEndpointPool(dependencies: {
   look.unref();
 
   async function find(tenantId: string, name: string): Promise<{ lent: Lent; standing: EndpointStanding }> {
-    if (closed) throw new WaybillError('unavailable', 'this worker is shutting down', { endpoint: name });
+    if (closed) throw stopping(name);
     const stored = await store.sql(tenantId, (sql) => findEndpoint(sql, tenantId, name));
     if (stored === undefined)
       throw new WaybillError('not-found', `there is no endpoint ${name}`, { operation: 'opening', endpoint: name });
     const key = `${tenantId}/${name}`;
     let lent = open.get(key);
     if (lent?.revision !== stored.revision) {
-      if (lent !== undefined) retire(key, lent);
-      lent = connect(tenantId, name, stored);
-      open.set(key, lent);
+      const secrets = await openSecrets(tenantId, name, stored);
+      if (closed) throw stopping(name);
+      // Meanwhile another use may have opened it.
+      lent = open.get(key);
+      if (lent?.revision !== stored.revision) {
+        if (lent !== undefined) retire(key, lent);
+        lent = connect(tenantId, name, stored, secrets);
+        open.set(key, lent);
+      }
     }
     lent.allowance.update(stored.limits);
     lent.failing = stored.standing.breaker !== null;
@@ -126,15 +132,19 @@ export function createEndpointPool(dependencies: {
     throw heldError(triedHold(name, standing.breaker!, standing.nowMs));
   }
 
-  function connect(tenantId: string, name: string, stored: StoredEndpoint): Lent {
+  async function openSecrets(tenantId: string, name: string, stored: StoredEndpoint): Promise<Record<string, string>> {
     const secrets: Record<string, string> = {};
     for (const [secret, { name: storedName, ciphertext }] of Object.entries(stored.secrets)) {
       if (ciphertext === null)
         throw new WaybillError('invalid', `the secret ${storedName} (${secret} of ${name}) is not stored`, {
           endpoint: name,
         });
-      secrets[secret] = secretBox.open(tenantId, storedName, ciphertext);
+      secrets[secret] = await secretBox.open(tenantId, storedName, ciphertext);
     }
+    return secrets;
+  }
+
+  function connect(tenantId: string, name: string, stored: StoredEndpoint, secrets: Record<string, string>): Lent {
     const opened = registry.open(stored.connector, stored.config, secrets, connectorContext);
     const { id: endpointId, limits, revision } = stored;
     const allowance = allowanceOf(tenantId, stored);
@@ -306,6 +316,10 @@ function named(
   const connector = withEndpointName(opened.endpoint, name, watch);
   const bytesPerSecond = bandwidth === undefined ? undefined : parseSizeBytes(bandwidth);
   return { serves: 'files', endpoint: inSmallPieces(connector, bytesPerSecond) };
+}
+
+function stopping(endpoint: string): WaybillError {
+  return new WaybillError('unavailable', 'this worker is shutting down', { endpoint });
 }
 
 const serviceWords: Record<Service, { is: string; use: string }> = {

@@ -6,12 +6,41 @@ import { limits } from './limits.ts';
  */
 export const apiErrorCodes = {
   UNAUTHENTICATED: [
-    'The request has no API key, or not a valid one (HTTP 401).',
-    'Send `Authorization: Bearer wb_...`.',
+    'The request has no API key or session, or not a valid one (HTTP 401).',
+    'Send `Authorization: Bearer` with a key (`wb_...`) or a session (`wbs_...`).',
   ],
   UNAUTHENTICATED_TOO_OFTEN: [
-    'Too many requests of the same address came without a valid API key (HTTP 429); a valid key is answered all the same.',
-    'Correct the key, and wait as long as `Retry-After` says.',
+    'Too many requests of the same address came without a valid credential (HTTP 429); a valid one is answered all the same.',
+    'Correct it, and wait as long as `Retry-After` says.',
+  ],
+  SESSION_REPLACED: [
+    'The same user has signed in again with the same application, which replaced the session (HTTP 401).',
+    'Sign in again, or let each client have an application of its own, or `openImmutable`.',
+  ],
+  SESSION_ENDED: [
+    'The session was closed, or its user or tenant may not come in any more (HTTP 401).',
+    'Sign in again.',
+  ],
+  SESSION_EXPIRED: ['The session is too old, or was not used for too long (HTTP 401).', 'Sign in again.'],
+  TENANT_SUSPENDED: [
+    'The API key is good, and its tenant is suspended (HTTP 401).',
+    'Ask the operator of the installation.',
+  ],
+  SIGN_IN_REFUSED: [
+    'User name, password or one-time code is not right, or the user is locked or disabled. Which of these is not told.',
+    'Check them; the event `session.denied` holds the reason, for who may read the audit log.',
+  ],
+  TICKET_REFUSED: [
+    'The ticket is not good, or names nobody. Why is not told.',
+    'Make a new one with the key of the integration; the event `session.denied` holds the reason.',
+  ],
+  IMPERSONATION_REFUSED: [
+    'The service session may not act as that user. Why is not told.',
+    'See docs/identity.md; the event `session.denied` holds the reason.',
+  ],
+  APPLICATION_REFUSED: [
+    'The application is not registered, reserved or disabled.',
+    'Register it: `waybill apps register`.',
   ],
   FORBIDDEN: [
     'The key, or the role behind it, does not have the permission.',
@@ -39,7 +68,10 @@ export const apiErrorCodes = {
   ],
   SECRET_INVALID: ['The value of a secret cannot be what it is said to be.', 'Follow the message.'],
   UNAVAILABLE: ['PostgreSQL or Temporal does not answer (HTTP 503).', 'Send the same request later.'],
-  RATE_LIMITED: ['The key has too many subscriptions open.', 'Close some of them.'],
+  RATE_LIMITED: [
+    'Too many sign-ins of the same address or user, too many password checks at once, or too many subscriptions of one credential.',
+    'Wait and try again; close subscriptions.',
+  ],
   COST_LIMIT: [
     'The operation would cost more than is allowed; `extensions.cost` tells what an allowed one costs.',
     'Ask for fewer rows (`first`) or fewer nested lists.',

@@ -25,7 +25,8 @@ export function createFailureCount(): CountFailure {
   };
 }
 
-function networkOf(address: string | undefined): string {
+/** What counts as one address: whoever has one IPv6 address has its whole network. */
+export function networkOf(address: string | undefined): string {
   if (address === undefined || !ipaddr.isValid(address)) return 'unknown';
   const parsed = ipaddr.process(address);
   if (parsed.kind() === 'ipv4') return parsed.toString();

@@ -2,11 +2,24 @@
 export const limits = {
   /** Bytes of a request body. */
   bodyBytes: 2 * 1024 * 1024,
+  /** Payloads that are decoded at a time for Temporal's UI. */
+  codecPayloads: 10_000,
   /** Milliseconds to receive a request, headers and body. */
   receiveTimeoutMs: 30_000,
   /** Failed authentications of one address in a window; what fails beyond them is answered 429. */
   failedAuthentications: 30,
   failedAuthenticationWindowSeconds: 60,
+  /** Bytes of a request without a credential, which can only sign in. */
+  visitorBodyBytes: 64 * 1024,
+  /** Sign-ins by one method, of one address and of one user of a site, in a window: all of them, and those that failed. */
+  signIns: 1_000,
+  failedSignIns: 20,
+  signInWindowSeconds: 60,
+  /** Characters of what a client says of itself when it signs in. */
+  clientVersionLength: 100,
+  userStringLength: 255,
+  /** Characters of a user name that an event of a refused sign-in keeps. */
+  deniedNameLength: 100,
   /** Leading bits of an IPv6 address that count as one address: whoever has one has them all. */
   addressBits: 64,
   /** Nesting of fields. */

@@ -2,6 +2,7 @@ import DataLoader from 'dataloader';
 import type { EndpointBreaker, Pipeline, PipelineVersion, PrincipalGrant, Prisma } from '../prisma/generated/client.ts';
 import { type HeldCounts, heldCounts } from '../prisma/holds.ts';
 import type { TransferCounts } from '../schema/plan.ts';
+import { withKeys } from './operations/integrations.ts';
 import type { Read } from './reading.ts';
 
 export type Loaders = ReturnType<typeof createLoaders>;
@@ -55,6 +56,7 @@ export function createLoaders(read: Read) {
     auditEvent: rows((db, where) => db.auditEvent.findMany({ where })),
     apiKey: rows((db, where) => db.apiKey.findMany({ where })),
     secret: rows((db, where) => db.secret.findMany({ where })),
+    integration: rows((db, where) => db.integration.findMany({ where, include: withKeys })),
     breaker: new DataLoader<string, EndpointBreaker | null>(
       async (endpointIds) => {
         const found = await read(({ db }, tenantId) =>

@@ -33,30 +33,29 @@ export const safeHeaders = {
 };
 
 /** Why a POST cannot be GraphQL, or null. A form can be posted by any web page: only JSON is taken, in clear. */
-export function refusalOfHeaders(request: IncomingMessage): HttpRefusal | null {
+export function refusalOfHeaders(request: IncomingMessage, mostBytes: number): HttpRefusal | null {
   const encoding = request.headers['content-encoding'];
   if (encoding !== undefined && encoding !== 'identity')
     return { status: 415, code: 'UNSUPPORTED_ENCODING', message: 'Send the body without Content-Encoding.' };
   const type = request.headers['content-type']?.split(';')[0]?.trim().toLowerCase();
   if (type !== 'application/json')
     return { status: 415, code: 'UNSUPPORTED_MEDIA_TYPE', message: 'Send the body as application/json.' };
-  if (Number(request.headers['content-length'] ?? 0) > limits.bodyBytes) return tooLarge;
+  if (Number(request.headers['content-length'] ?? 0) > mostBytes) return tooLarge(mostBytes);
   return null;
 }
 
-export const tooLarge: HttpRefusal = {
-  status: 413,
-  code: 'BODY_TOO_LARGE',
-  message: `A request body has at most ${limits.bodyBytes} bytes.`,
-};
+export function tooLarge(mostBytes: number): HttpRefusal {
+  const whose = mostBytes < limits.bodyBytes ? ' without a credential' : '';
+  return { status: 413, code: 'BODY_TOO_LARGE', message: `A request body${whose} has at most ${mostBytes} bytes.` };
+}
 
 /** The whole body, or null when it is larger than allowed. Throws when the client goes away. */
-export async function readBody(request: IncomingMessage): Promise<Buffer<ArrayBuffer> | null> {
+export async function readBody(request: IncomingMessage, mostBytes: number): Promise<Buffer<ArrayBuffer> | null> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of request.iterator({ destroyOnReturn: false })) {
     bytes += (chunk as Buffer).length;
-    if (bytes > limits.bodyBytes) return null;
+    if (bytes > mostBytes) return null;
     chunks.push(chunk as Buffer);
   }
   return Buffer.concat(chunks) as Buffer<ArrayBuffer>;

@@ -1,11 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createApiKey, revokeApiKey } from '../identity/apiKeys.ts';
+import { createApiKey, revokeApiKey, verifyApiKey } from '../identity/apiKeys.ts';
 import { publicId, rowId } from '../schema/names.ts';
 import { startTestApi, type TestApi } from '../test/servers/api.ts';
 import { writeHistory } from '../test/servers/history.ts';
 import { startTemporal, type TestTemporal } from '../test/servers/temporal.ts';
-import { authenticateKey } from './authentication.ts';
 import type { ApiContext } from './context.ts';
 import { limits } from './limits.ts';
 import { createLoaders } from './loaders.ts';
@@ -316,7 +315,7 @@ describe('runUpdated', () => {
     const context = {
       read,
       loaders: createLoaders(read),
-      authenticateAgain: () => authenticateKey(store, secret, undefined),
+      authenticateAgain: () => verifyApiKey(store, secret),
       openSubscription: () => () => undefined,
       signal: new AbortController().signal,
     } as unknown as ApiContext;

@@ -2,20 +2,29 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import type { Caller } from '../identity/apiKeys.ts';
+import { createPasswordCheck } from '../identity/passwords.ts';
+import { createOpenSession } from '../identity/sessions/openSession.ts';
+import { createTicketLimit } from '../identity/tickets/ticketLimit.ts';
 import { WaybillError } from '../schema/errors.ts';
-import { authenticateKey, logForeignAddress, presentedKey } from './authentication.ts';
-import type { ApiContext, ApiDependencies, Operation } from './context.ts';
+import { allowTemporalUi, answerCodec, codecWorkOf } from './codec.ts';
+import type { ApiContext, ApiDependencies } from './context.ts';
+import type { ApiErrorCode } from './errorCatalogue.ts';
 import { createFailureCount } from './failedAuthentication.ts';
 import { graphiqlPage, graphiqlPolicy } from './graphiql.ts';
 import { createGraphql } from './graphql.ts';
 import { limits } from './limits.ts';
 import { createLoaders } from './loaders.ts';
+import type { SignInOperation } from './operations/signIn.ts';
 import { createReadiness } from './readiness.ts';
 import { createRead } from './reading.ts';
 import { type HttpRefusal, readBody, refusalOfHeaders, refuse, safeHeaders, tooLarge } from './request.ts';
+import { findRoute } from './routes.ts';
+import { createSignInLimit } from './signInLimit.ts';
 import { createSubscriptionLimit } from './subscriptions.ts';
 import { createTemporalCalls } from './temporalCalls.ts';
+import { answerValidate } from './validate.ts';
+import { onlySignsIn } from './visitors.ts';
+import { createWayIn, type Entered, withoutCredential } from './wayIn.ts';
 
 export type { ApiDependencies } from './context.ts';
 
@@ -27,68 +36,63 @@ export interface Api {
 }
 
 /**
- * The API over HTTP: `/graphql` (POST with an API key; the GraphiQL page on GET), `/health`, `/ready`. Nothing of the
- * request but its method, path and the headers named here decides anything: no Host, no X-Forwarded.
+ * The API over HTTP, by the table of api/routes.ts. Nothing of the request but its method, path and the headers named here
+ * decides anything: the Host says no more than which site a visitor means, no X-Forwarded says anything.
  */
 export async function createApi(dependencies: ApiDependencies): Promise<Api> {
   const graphql = createGraphql(dependencies.log);
   const temporalCalls = createTemporalCalls(dependencies.temporal);
   const isReady = createReadiness(dependencies, temporalCalls);
-  const openSubscription = createSubscriptionLimit();
   const countFailure = createFailureCount();
+  const enter = createWayIn(dependencies, countFailure);
   const closing = new AbortController();
+  const parts: Omit<SignInOperation, 'visitor'> = {
+    ...dependencies,
+    temporalCalls,
+    passwords: createPasswordCheck(dependencies),
+    openSession: createOpenSession(dependencies),
+    ticketLimit: createTicketLimit(dependencies),
+    signInLimit: createSignInLimit(),
+  };
+  const contextOf = createContexts(parts);
 
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const path = request.url?.split('?')[0];
+    const route = findRoute(request.url ?? '');
+    if (route === undefined) return refuse(response, nothingHere);
+    const { path, site } = route;
     if (path === '/health') return answerJson(response, 200, { status: 'ok', version: dependencies.version });
     if (path === '/ready') {
       const readiness = await isReady();
       return answerJson(response, readiness.ready ? 200 : 503, readiness);
     }
-    if (path !== '/graphql')
-      return refuse(response, {
-        status: 404,
-        code: 'NOT_FOUND',
-        message: 'There is nothing here; the API is at /graphql.',
-      });
-    if (wantsPage(request)) return answerPage(response);
-    await answerGraphql(request, response);
+    if (path === '/graphql' && wantsPage(request)) return answerPage(response);
+    const codecWork = codecWorkOf(path);
+    if (codecWork !== null && allowTemporalUi(dependencies, request, response)) return;
+    const entered = await enter(request, site);
+    if (path === '/graphql') return answerGraphql(entered, request, response);
+    if (entered.caller === null) return refuseVisitor(entered);
+    if (codecWork !== null) return answerCodec(dependencies, codecWork, entered.caller, request, response);
+    return answerValidate(dependencies.store, entered.caller, request, response);
   };
 
-  const authenticate = async (prove: () => Promise<Caller>, address: string | undefined): Promise<Caller> => {
-    try {
-      return await prove();
-    } catch (error) {
-      if (error instanceof WaybillError && error.kind === 'unauthenticated') {
-        await countFailure(address);
-        logForeignAddress(dependencies.log, error);
-      }
-      throw error;
-    }
+  const refuseVisitor = async ({ visitor }: Entered): Promise<never> => {
+    await countFailure(visitor.address);
+    throw withoutCredential();
   };
 
-  const answerGraphql = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const key = presentedKey(request);
-    // Of the connection, and read now: a socket that is gone has none.
-    const address = request.socket.remoteAddress;
-    const prove = () => authenticateKey(dependencies.store, key, address);
-    const caller = await authenticate(prove, address);
-    if (request.method !== 'POST')
-      return refuse(response, {
-        status: 405,
-        code: 'METHOD_NOT_ALLOWED',
-        message: 'Send GraphQL by POST.',
-        headers: { allow: 'POST' },
-      });
-    const refusal = refusalOfHeaders(request);
+  const answerGraphql = async (entered: Entered, request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const isVisitor = entered.caller === null;
+    if (request.method !== 'POST') return isVisitor ? refuseVisitor(entered) : refuse(response, notByPost);
+    const mostBytes = isVisitor ? limits.visitorBodyBytes : limits.bodyBytes;
+    const refusal = refusalOfHeaders(request, mostBytes);
     if (refusal !== null) return refuse(response, refusal);
-    const body = await readBody(request);
-    if (body === null) return refuse(response, tooLarge);
+    const body = await readBody(request, mostBytes);
+    if (body === null) return refuse(response, tooLarge(mostBytes));
+    if (isVisitor && !onlySignsIn(body)) return refuseVisitor(entered);
 
     const gone = new AbortController();
     response.once('close', () => gone.abort());
-    const signal = AbortSignal.any([gone.signal, closing.signal]);
-    const context = contextOf({ ...dependencies, caller, temporalCalls }, prove, openSubscription, signal);
+    const context = contextOf(entered, AbortSignal.any([gone.signal, closing.signal]));
     const answered = await graphql.fetch(
       new Request('http://waybill/graphql', {
         method: 'POST',
@@ -127,21 +131,43 @@ export async function createApi(dependencies: ApiDependencies): Promise<Api> {
   };
 }
 
-function contextOf(
-  operation: Operation,
-  authenticateAgain: () => Promise<Caller>,
-  openSubscription: (apiKeyId: string) => () => void,
-  signal: AbortSignal,
-): ApiContext {
-  const { store, caller } = operation;
-  const read = createRead(store, caller.tenantId);
+/** The contexts of requests, over what they all share. */
+function createContexts(parts: Omit<SignInOperation, 'visitor'>) {
+  const openSubscription = createSubscriptionLimit();
+  return (entered: Entered, signal: AbortSignal): ApiContext => {
+    const { caller, visitor } = entered;
+    const common = { signal, signIn: { ...parts, visitor } };
+    if (caller === null) return visitorContext(common);
+    const read = createRead(parts.store, caller.tenantId);
+    return {
+      ...common,
+      caller,
+      operation: { ...parts, caller },
+      read,
+      loaders: createLoaders(read),
+      authenticateAgain: entered.verifyAgain,
+      openSubscription: () => openSubscription(caller.credential.id),
+    };
+  };
+}
+
+/** Nothing of a tenant is within its reach: a field that forgot its rule meets this. */
+function visitorContext(common: Pick<ApiContext, 'signal' | 'signIn'>): ApiContext {
+  const refuseVisitor = (): never => {
+    throw withoutCredential();
+  };
   return {
-    operation,
-    read,
-    loaders: createLoaders(read),
-    authenticateAgain,
-    openSubscription: () => openSubscription(caller.apiKeyId),
-    signal,
+    ...common,
+    caller: null,
+    get operation() {
+      return refuseVisitor();
+    },
+    get loaders() {
+      return refuseVisitor();
+    },
+    read: refuseVisitor,
+    authenticateAgain: refuseVisitor,
+    openSubscription: refuseVisitor,
   };
 }
 
@@ -205,6 +231,18 @@ function fail(error: unknown, request: IncomingMessage, response: ServerResponse
   else refuse(response, refusal);
 }
 
+const nothingHere: HttpRefusal = {
+  status: 404,
+  code: 'NOT_FOUND',
+  message: 'There is nothing here; the API is at /graphql.',
+};
+const notByPost: HttpRefusal = {
+  status: 405,
+  code: 'METHOD_NOT_ALLOWED',
+  message: 'Send GraphQL by POST.',
+  headers: { allow: 'POST' },
+};
+
 function refusalOfError(error: unknown): HttpRefusal {
   const kind = error instanceof WaybillError ? error.kind : 'internal';
   if (kind === 'rate-limited') {
@@ -214,8 +252,11 @@ function refusalOfError(error: unknown): HttpRefusal {
   }
   if (kind === 'unauthenticated') {
     const headers = { 'www-authenticate': 'Bearer realm="waybill"' };
-    return { status: 401, code: 'UNAUTHENTICATED', message: (error as WaybillError).message, headers };
+    const { message, context } = error as WaybillError;
+    return { status: 401, code: (context.code ?? 'UNAUTHENTICATED') as ApiErrorCode, message, headers };
   }
+  if (kind === 'not-found') return { status: 404, code: 'NOT_FOUND', message: (error as WaybillError).message };
+  if (kind === 'invalid') return { status: 400, code: 'BAD_REQUEST', message: (error as WaybillError).message };
   if (kind === 'unavailable' || kind === 'timeout')
     return {
       status: 503,

@@ -29,7 +29,8 @@ export interface WebhookMessage {
 /**
  * Writes events, and for each new one a pending message to every enabled webhook whose filter matches, in the caller's
  * transaction: the change, its evidence and what is sent about it appear together or not at all. One statement, one
- * round trip, however many events. Throws as `Sql` does; a run, session or principal of another tenant is refused.
+ * round trip, however many events. Throws as `Sql` does; a run, session or principal of another tenant is refused. Of a
+ * tenant that was removed meanwhile nothing is written: such an event would be all that is left of it.
  *
  * An event of a session carries what the sign-in said of itself: who impersonates, the client's version and address, and
  * the external user, as they are in the session's row.
@@ -96,6 +97,7 @@ const insertEvents = `
     from jsonb_to_recordset($2::jsonb) as e(ordinal int, type text, outcome text, principal_id uuid, session_id uuid,
       application_id int, run_id uuid, transfer_id uuid, delivery_id uuid, data jsonb, dedupe_key text)
     left join session s on s.tenant_id = $1::uuid and s.id = e.session_id
+    where exists (select from tenant where id = $1::uuid)
     order by ordinal
     on conflict (tenant_id, dedupe_key) do nothing
     returning id, type, created_at, run_id, transfer_id, delivery_id, data

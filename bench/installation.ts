@@ -1,10 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { Client, Connection } from '@temporalio/client';
 import { createApi } from '../api/server.ts';
+import { encryptingConverter } from '../cli/services/dataConverter.ts';
 import { startWorker, type WorkerDependencies } from '../cli/services/worker.ts';
 import type { Log } from '../connectors/contract.ts';
 import { createRegistry } from '../connectors/registry.ts';
 import { createApiKey } from '../identity/apiKeys.ts';
+import { createMasterKeys } from '../identity/keys/masterKeys.ts';
+import { createTenantKeys } from '../identity/keys/tenantKeys.ts';
 import { createSecretBox } from '../identity/secrets.ts';
 import { createDialler } from '../network/dialler.ts';
 import { startTemporal } from '../test/servers/temporal.ts';
@@ -78,15 +81,17 @@ async function withParts<Result>(
       const dialler = createDialler({ loopback: true, allow: [] });
       closes.unshift(() => dialler.close());
       const masterKey = randomBytes(32);
+      const tenantKeys = createTenantKeys(store, createMasterKeys(masterKey));
       const shared: Shared = {
         store,
         registry: createRegistry(),
-        secretBox: createSecretBox(masterKey),
+        tenantKeys,
+        secretBox: createSecretBox(tenantKeys),
         connectorContext: { dialler, localRoots: ['*'], log },
         namespace: 'default',
         log,
       };
-      const temporal = new Client({ connection });
+      const temporal = new Client({ connection, dataConverter: encryptingConverter(tenantKeys) });
       const api = await createApi({ ...shared, temporal, temporalUiUrl: null, version: 'bench' });
       closes.unshift(() => api.close());
       const { url } = await api.listen({ host: '127.0.0.1', port: 0 });

@@ -10,12 +10,20 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { alone, type Group, type Measurement } from './benchmark.ts';
 import { foreachScale } from './foreach-scale.ts';
+import { paddingOracle } from './paddingOracle.ts';
 import { sftp } from './sftp.ts';
 import { steps } from './steps.ts';
 import { transfers } from './transfers/group.ts';
 import { validate } from './validate.ts';
 
-const groups: readonly Group[] = [transfers, alone(sftp), alone(steps), alone(foreachScale), alone(validate)];
+const groups: readonly Group[] = [
+  transfers,
+  alone(sftp),
+  alone(steps),
+  alone(foreachScale),
+  alone(validate),
+  alone(paddingOracle),
+];
 
 type Line = Required<Measurement> & { ratio: number };
 

@@ -5,6 +5,8 @@ import { createEndpointPool } from '../activities/endpoints.ts';
 import { createRunActivities } from '../activities/index.ts';
 import { createBuffers } from '../activities/transfer/buffers.ts';
 import { createRegistry } from '../connectors/registry.ts';
+import { createMasterKeys } from '../identity/keys/masterKeys.ts';
+import { createTenantKeys } from '../identity/keys/tenantKeys.ts';
 import { createSecretBox } from '../identity/secrets.ts';
 import { createDialler } from '../network/dialler.ts';
 import { type RunArguments, runWorkflowId, taskQueues } from '../schema/workflow.ts';
@@ -126,7 +128,7 @@ async function withHandWorker<Result>(
   const endpoints = createEndpointPool({
     store,
     registry: createRegistry(),
-    secretBox: createSecretBox(Buffer.alloc(32)),
+    secretBox: createSecretBox(createTenantKeys(store, createMasterKeys(Buffer.alloc(32)))),
     connectorContext: { dialler, localRoots: [], log },
     log,
   });

@@ -86,6 +86,8 @@ const kindOfTypedError: Record<string, ErrorKind> = {
   ForbiddenError: 'forbidden',
   ConflictError: 'conflict',
   UnavailableError: 'unavailable',
+  SignInRefusedError: 'unauthenticated',
+  RateLimitedError: 'rate-limited',
 };
 
 interface GraphqlError {

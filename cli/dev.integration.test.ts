@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -72,6 +72,14 @@ describe('waybill dev', { timeout: 180_000 }, () => {
     expect(second.code).toBe(1);
     expect(second.stderr).toContain(`pid ${dev!.child.pid}`);
     expect(second.stderr).toContain(new URL(facts.graphql).origin);
+
+    dev!.child.kill('SIGTERM');
+    const { stderr } = await dev!.ended;
+    dev = undefined;
+    const [, password] = /^administrator: owner, one-time password: (\S{20}) /m.exec(stderr) ?? [];
+    expect(password, stderr).toBeDefined();
+    // Nothing of the state holds it: no log, no table, no file.
+    expect(spawnSync('grep', ['-rlaF', '--', password!, state]).status).toBe(1);
   });
 
   test('keeps its state, key and database over a restart, and leaves no process when stopped', async () => {
@@ -79,7 +87,10 @@ describe('waybill dev', { timeout: 180_000 }, () => {
     const key = readFileSync(first.apiKeyFile, 'utf8');
     await waybill(['secrets', 'set', 'partner-password', '--state', state], { input: 'hunter2\n' });
     dev!.child.kill('SIGTERM');
-    expect((await dev!.ended).code).toBe(0);
+    const { code, stderr } = await dev!.ended;
+    expect(code).toBe(0);
+    // Given out at the first start, in the test before this one, and never again.
+    expect(stderr).not.toContain('one-time password');
     for (const pid of pidsOf(first)) expect(isRunning(pid)).toBe(false);
 
     const second = await startDev();

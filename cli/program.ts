@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { addApplicationCommands } from './commands/applications.ts';
 import { addApplyCommand } from './commands/apply.ts';
 import { addDemoCommand } from './commands/demo.ts';
 import { addDevCommand } from './commands/dev.ts';
@@ -6,6 +7,7 @@ import { addDoctorCommand } from './commands/doctor.ts';
 import { addEndpointCommands } from './commands/endpoints.ts';
 import { addExplainCommand } from './commands/explain.ts';
 import { addFmtCommand } from './commands/fmt.ts';
+import { addIntegrationCommands } from './commands/integrations.ts';
 import { addKeyCommands } from './commands/keys.ts';
 import { addPluginCommands } from './commands/plugins.ts';
 import { addRunCommands } from './commands/runs.ts';
@@ -13,7 +15,11 @@ import { addSchemaCommand } from './commands/schema.ts';
 import { addSecretCommands } from './commands/secrets.ts';
 import { addServiceCommands } from './commands/serve.ts';
 import { addServiceAccountCommands } from './commands/serviceAccounts.ts';
+import { addSessionCommands } from './commands/sessions.ts';
+import { addTenantCommands } from './commands/tenants.ts';
+import { addTicketCommands } from './commands/tickets.ts';
 import { addTransferCommands } from './commands/transfers.ts';
+import { addUserCommands } from './commands/users.ts';
 import { addValidateCommand } from './commands/validate.ts';
 import type { CommandContext } from './context.ts';
 import { packageVersion } from './version.ts';
@@ -41,8 +47,14 @@ export function buildProgram(context: CommandContext): Command {
   addEndpointCommands(program, context);
   addKeyCommands(program, context);
   addServiceAccountCommands(program, context);
+  addUserCommands(program, context);
+  addApplicationCommands(program, context);
+  addIntegrationCommands(program, context);
+  addTicketCommands(program, context);
+  addSessionCommands(program, context);
   addSecretCommands(program, context);
   addPluginCommands(program, context);
+  addTenantCommands(program, context);
   addServiceCommands(program, context);
   program.addHelpText(
     'after',

@@ -20,6 +20,7 @@ describe('settings of the services', () => {
       awsCredentials: 'none',
       egress: { loopback: false, allow: [] },
       logLevel: 'info',
+      sweepEveryMs: 24 * 3_600_000,
     });
     expect(settings.masterKey).toEqual(Buffer.alloc(32, 7));
     expect(settings.webhookRetryDelaysMs.length).toBeGreaterThanOrEqual(3);
@@ -34,6 +35,7 @@ describe('settings of the services', () => {
       WAYBILL_LOCAL_ROOTS: '/srv/in,/srv/out',
       WAYBILL_AWS_CREDENTIALS: 'ambient',
       WAYBILL_WEBHOOK_RETRIES: '100ms,2s',
+      WAYBILL_SWEEP_EVERY: '12h',
     });
     expect(settings).toMatchObject({
       port: 0,
@@ -41,7 +43,10 @@ describe('settings of the services', () => {
       localRoots: ['/srv/in', '/srv/out'],
       awsCredentials: 'ambient',
       webhookRetryDelaysMs: [100, 2000],
+      sweepEveryMs: 12 * 3_600_000,
     });
+    expect(readServiceSettings({ ...complete, WAYBILL_SWEEP_EVERY: 'never' }).sweepEveryMs).toBeNull();
+    expect(() => readServiceSettings({ ...complete, WAYBILL_SWEEP_EVERY: '30s' })).toThrow('WAYBILL_SWEEP_EVERY');
   });
 
   test('name every mistake at once, and no value', () => {

@@ -19,6 +19,10 @@ const serviceSchema = Type.Object({
     pattern: '^[A-Za-z0-9+/]{43}=$',
     description: '32 random bytes in base64 (openssl rand -base64 32): the key of the stored secrets.',
   }),
+  WAYBILL_MASTER_KEY_OLD: Type.Array(Type.String({ pattern: '^[A-Za-z0-9+/]{43}=$' }), {
+    default: [],
+    description: 'Master keys before it, separated by commas, until `waybill secrets rewrap` has run.',
+  }),
   TEMPORAL_ADDRESS: Type.String({ minLength: 3, default: '127.0.0.1:7233', description: 'host:port of Temporal.' }),
   TEMPORAL_NAMESPACE: Type.String({ minLength: 1, default: 'default', description: 'Namespace in Temporal.' }),
   TEMPORAL_UI_URL: Type.Optional(Type.String({ pattern: '^https?://', description: "Temporal's UI, for deep links." })),
@@ -57,6 +61,11 @@ const serviceSchema = Type.Object({
     default: ['5s', '1m', '5m', '30m', '2h'],
     description: 'Waits, separated by commas, between the attempts of a webhook.',
   }),
+  WAYBILL_SWEEP_EVERY: Type.String({
+    pattern: '^([1-9][0-9]{0,3}(m|h|d)|never)$',
+    default: '24h',
+    description: 'How often what killed workers left at endpoints is removed, or never.',
+  }),
   WAYBILL_LOG_LEVEL: Type.Union(
     [Type.Literal('debug'), Type.Literal('info'), Type.Literal('warn'), Type.Literal('error')],
     { default: 'info', description: 'debug, info, warn or error.' },
@@ -72,12 +81,31 @@ const migrateSchema = Type.Object({
   DATABASE_SYSTEM_URL: serviceSchema.properties.DATABASE_SYSTEM_URL,
 });
 
+const keySchema = Type.Object({
+  DATABASE_URL: serviceSchema.properties.DATABASE_URL,
+  DATABASE_SYSTEM_URL: Type.String({
+    pattern: '^postgres(ql)?://.+@.+/.+',
+    description: 'postgresql:// URL of the system role, which knows all tenants.',
+  }),
+  WAYBILL_MASTER_KEY: serviceSchema.properties.WAYBILL_MASTER_KEY,
+  WAYBILL_MASTER_KEY_OLD: serviceSchema.properties.WAYBILL_MASTER_KEY_OLD,
+});
+
+const operatorSchema = Type.Object({
+  DATABASE_OWNER_URL: migrateSchema.properties.DATABASE_OWNER_URL,
+  DATABASE_URL: serviceSchema.properties.DATABASE_URL,
+  TEMPORAL_ADDRESS: serviceSchema.properties.TEMPORAL_ADDRESS,
+  TEMPORAL_NAMESPACE: serviceSchema.properties.TEMPORAL_NAMESPACE,
+});
+
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 export interface ServiceSettings {
   applicationUrl: string;
   systemUrl: string | null;
   masterKey: Buffer;
+  /** What the keys of tenants may still be wrapped by. */
+  oldMasterKeys: readonly Buffer[];
   temporalAddress: string;
   temporalNamespace: string;
   temporalUiUrl: string | null;
@@ -88,6 +116,8 @@ export interface ServiceSettings {
   egress: { loopback: boolean; allow: readonly string[] };
   pluginsFile: string | null;
   webhookRetryDelaysMs: readonly number[];
+  /** null: never. */
+  sweepEveryMs: number | null;
   logLevel: 'debug' | 'info' | 'warn' | 'error';
 }
 
@@ -98,6 +128,7 @@ export function readServiceSettings(environment: Environment): ServiceSettings {
     applicationUrl: values.DATABASE_URL,
     systemUrl: values.DATABASE_SYSTEM_URL ?? null,
     masterKey: Buffer.from(values.WAYBILL_MASTER_KEY, 'base64'),
+    oldMasterKeys: values.WAYBILL_MASTER_KEY_OLD.map((text) => Buffer.from(text, 'base64')),
     temporalAddress: values.TEMPORAL_ADDRESS,
     temporalNamespace: values.TEMPORAL_NAMESPACE,
     temporalUiUrl: values.TEMPORAL_UI_URL ?? null,
@@ -108,6 +139,7 @@ export function readServiceSettings(environment: Environment): ServiceSettings {
     egress: { loopback: values.WAYBILL_EGRESS_LOOPBACK, allow: values.WAYBILL_EGRESS_ALLOW },
     pluginsFile: values.WAYBILL_PLUGINS ?? null,
     webhookRetryDelaysMs: values.WAYBILL_WEBHOOK_RETRIES.map((text) => parseDurationMs(text)!),
+    sweepEveryMs: parseDurationMs(values.WAYBILL_SWEEP_EVERY) ?? null,
     logLevel: values.WAYBILL_LOG_LEVEL,
   };
 }
@@ -130,6 +162,37 @@ export function readMigrateSettings(environment: Environment): MigrateSettings {
     applicationRole: roleOf('DATABASE_URL', values.DATABASE_URL),
     systemRole:
       values.DATABASE_SYSTEM_URL === undefined ? undefined : roleOf('DATABASE_SYSTEM_URL', values.DATABASE_SYSTEM_URL),
+  };
+}
+
+export interface OperatorSettings {
+  ownerUrl: string;
+  applicationUrl: string;
+  temporalAddress: string;
+  temporalNamespace: string;
+}
+
+/** Settings of `waybill secrets rewrap`. Throws invalid. */
+export function readKeySettings(
+  environment: Environment,
+): Pick<ServiceSettings, 'applicationUrl' | 'masterKey' | 'oldMasterKeys'> & { systemUrl: string } {
+  const values = readEnvironment(keySchema, environment);
+  return {
+    applicationUrl: values.DATABASE_URL,
+    systemUrl: values.DATABASE_SYSTEM_URL,
+    masterKey: Buffer.from(values.WAYBILL_MASTER_KEY, 'base64'),
+    oldMasterKeys: values.WAYBILL_MASTER_KEY_OLD.map((text) => Buffer.from(text, 'base64')),
+  };
+}
+
+/** Settings of the verbs for the operator of the installation, who has its database's credentials. Throws invalid. */
+export function readOperatorSettings(environment: Environment): OperatorSettings {
+  const values = readEnvironment(operatorSchema, environment);
+  return {
+    ownerUrl: values.DATABASE_OWNER_URL,
+    applicationUrl: values.DATABASE_URL,
+    temporalAddress: values.TEMPORAL_ADDRESS,
+    temporalNamespace: values.TEMPORAL_NAMESPACE,
   };
 }
 

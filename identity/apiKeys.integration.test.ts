@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openStore } from '../prisma/store.ts';
 import { createTestDatabase, silentLog, type TestDatabase } from '../test/servers/database.ts';
-import { createApiKey, type NewApiKey, revokeApiKey, verifyApiKey } from './apiKeys.ts';
+import { createApiKey, type NewApiKey, replaceApiKey, revokeApiKey, verifyApiKey } from './apiKeys.ts';
 import { newApiKeyText } from './apiKeyText.ts';
 import { ensureTenant } from './firstRun.ts';
 
@@ -25,7 +25,7 @@ test('a key proves its tenant, principal, role and scopes', async () => {
     role: 'owner',
     scopes: ['run:read', 'endpoint:*'],
     allowedCidrs: [],
-    apiKeyId: id,
+    credential: { kind: 'key', id },
   });
   const days = (expiresAt.getTime() - Date.now()) / 86_400_000;
   expect(days).toBeGreaterThan(89.9);
@@ -124,7 +124,10 @@ test('a key with networks proves its caller inside them only, and its words outs
   const { id, secret } = await create('a', { allowedCidrs: ['10.0.0.0/8', '2001:DB8::/32'] });
   const stored = ['10.0.0.0/8', '2001:db8::/32'];
   for (const address of ['10.1.2.3', '::ffff:10.1.2.3', '2001:db8::1'])
-    expect(await verifyApiKey(database.store, secret, address)).toMatchObject({ apiKeyId: id, allowedCidrs: stored });
+    expect(await verifyApiKey(database.store, secret, address)).toMatchObject({
+      credential: { id },
+      allowedCidrs: stored,
+    });
   const keyId = secret.split('_')[2];
   for (const address of ['11.1.2.3', '::ffff:11.1.2.3', '2001:db9::1', 'garbage', undefined])
     await expect(verifyApiKey(database.store, secret, address), address).rejects.toMatchObject({
@@ -168,6 +171,8 @@ test.each<[Partial<NewApiKey>, string]>([
   [{ expiresInDays: 91 }, 'expiresInDays'],
   [{ expiresInDays: 1.5 }, 'expiresInDays'],
   [{ name: ' ' }, 'name'],
+  [{ name: 'nightly\0' }, 'name'],
+  [{ name: 'nightly\u001b[2J' }, 'name'],
   [{ allowedCidrs: ['10.0.0.0/8', '10.0.0.0/33'] }, 'allowedCidrs'],
 ])('a key with %j is refused', async (more, field) => {
   await expect(create('a', more)).rejects.toMatchObject({ kind: 'invalid', context: { field } });
@@ -176,4 +181,54 @@ test.each<[Partial<NewApiKey>, string]>([
 test('a tenant is made once, also when many start at once', async () => {
   const made = await Promise.all(Array.from({ length: 8 }, () => ensureTenant(database.store, 'newcomer')));
   expect(new Set(made.map(({ tenantId, principalId }) => tenantId + principalId)).size).toBe(1);
+});
+
+const hourMs = 3_600_000;
+const rotate = (id: string, overlapMs = 24 * hourMs, tenant: 'a' | 'b' = 'a') => {
+  const { tenantId } = database.tenants[tenant];
+  return database.store.sql(tenantId, (sql) => replaceApiKey(sql, { tenantId, id, overlapMs }));
+};
+
+test('a key that is rotated and the one in its place are good together for the overlap, with the same rights', async () => {
+  const rights = { scopes: ['run:read', 'endpoint:*'], allowedCidrs: ['192.0.2.0/24'], expiresInDays: 30 };
+  const old = await create('a', rights);
+  const fresh = await rotate(old.id);
+  const at = '192.0.2.7';
+  const before = await verifyApiKey(database.store, old.secret, at);
+  expect(await verifyApiKey(database.store, fresh.secret, at)).toEqual({
+    ...before,
+    credential: { kind: 'key', id: fresh.id },
+  });
+  expect(before).toMatchObject({ scopes: rights.scopes, allowedCidrs: rights.allowedCidrs });
+  expect(fresh.oldEndsAt.getTime() - Date.now()).toBeGreaterThan(23.9 * hourMs);
+  expect(fresh.oldEndsAt.getTime() - Date.now()).toBeLessThan(24.1 * hourMs);
+  expect(fresh.expiresAt.getTime() - Date.now()).toBeGreaterThan(29.9 * 24 * hourMs);
+  await database.asOwner(
+    `update api_key set expires_at = expires_at - interval '24 hours 1 second' where id = '${old.id}'`,
+  );
+  await expect(verifyApiKey(database.store, old.secret, at)).rejects.toThrow('has expired');
+  await verifyApiKey(database.store, fresh.secret, at);
+});
+
+test('without an overlap the old key ends at once, and a key never lives longer for having been rotated', async () => {
+  const [now, short] = [await create(), await create()];
+  await rotate(now.id, 0);
+  await expect(verifyApiKey(database.store, now.secret)).rejects.toThrow('has expired');
+  await database.asOwner(`update api_key set expires_at = now() + interval '1 hour' where id = '${short.id}'`);
+  const { oldEndsAt } = await rotate(short.id);
+  expect(oldEndsAt.getTime() - Date.now()).toBeLessThanOrEqual(hourMs);
+});
+
+test('a key is rotated once, also when several ask at once; one that has ended, or is of another tenant, is not', async () => {
+  const key = await create();
+  const all = await Promise.allSettled([1, 2, 3].map(() => rotate(key.id)));
+  expect(all.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+  await expect(rotate(key.id)).rejects.toMatchObject({ kind: 'conflict' });
+  const revoked = await create();
+  await revokeApiKey(database.store, { tenantId: database.tenants.a.tenantId, id: revoked.id });
+  await expect(rotate(revoked.id)).rejects.toMatchObject({ kind: 'conflict' });
+  const other = await create();
+  await expect(rotate(other.id, hourMs, 'b')).rejects.toMatchObject({ kind: 'not-found' });
+  for (const overlapMs of [-1, 0.5, 8 * 24 * hourMs])
+    await expect(rotate(other.id, overlapMs)).rejects.toMatchObject({ kind: 'invalid', context: { field: 'overlap' } });
 });

@@ -3,24 +3,15 @@ import type { Sql, Store } from '../prisma/contract.ts';
 import { type ErrorContext, WaybillError } from '../schema/errors.ts';
 import { holdsAddress, readAllowedCidrs } from './allowedAddresses.ts';
 import { newApiKeyText, parseApiKeyText } from './apiKeyText.ts';
+import type { Caller } from './caller.ts';
+import { checkText } from './passwordRules.ts';
 import { isScope } from './permissions.ts';
 
 const maxExpiryDays = 90;
 const maxKeyNameCharacters = 100;
 const maxScopes = 50;
-
-/** Who asks, as proven by a credential. */
-export interface Caller {
-  tenantId: string;
-  tenantName: string;
-  principalId: string;
-  principalName: string;
-  role: string;
-  scopes: string[];
-  /** Networks that the credential may come from; empty: from anywhere. */
-  allowedCidrs: string[];
-  apiKeyId: string;
-}
+const dayMs = 86_400_000;
+const maxOverlapMs = 7 * dayMs;
 
 export interface NewApiKey {
   tenantId: string;
@@ -74,13 +65,61 @@ export async function issueApiKey(sql: Sql, key: NewApiKey): Promise<IssuedApiKe
   return { ...issued!, secret: text };
 }
 
+export interface RotatedApiKey extends IssuedApiKey {
+  /** Of the key that is replaced. */
+  oldEndsAt: Date;
+}
+
+/**
+ * Makes a key with the rights and the life span of another one, which ends when both have been good for `overlapMs`, in the
+ * caller's transaction. Throws not-found, conflict for a key that has ended or was rotated already, invalid for an overlap
+ * of more than a week.
+ */
+export async function replaceApiKey(
+  sql: Sql,
+  { tenantId, id, overlapMs }: { tenantId: string; id: string; overlapMs: number },
+): Promise<RotatedApiKey> {
+  if (!Number.isInteger(overlapMs) || overlapMs < 0 || overlapMs > maxOverlapMs)
+    throw new WaybillError('invalid', `both keys are good together for at most ${maxOverlapMs / dayMs} days`, {
+      field: 'overlap',
+    });
+  const [old] = await sql.query<ReplacedRow>(selectReplaced, [tenantId, id]);
+  if (old === undefined) throw new WaybillError('not-found', 'there is no such key', { field: 'id' });
+  if (old.ended) throw new WaybillError('conflict', 'the key has ended; make a new one', { field: 'id' });
+  if (old.rotated) throw new WaybillError('conflict', 'the key was rotated already', { field: 'id' });
+  const issued = await issueApiKey(sql, { ...old, tenantId });
+  const [{ oldEndsAt }] = (await sql.query<{ oldEndsAt: Date }>(
+    `update api_key set rotated_to = $3::uuid, expires_at = least(expires_at, now() + make_interval(secs => $4::float8 / 1000))
+      where tenant_id = $1::uuid and id = $2::uuid returning expires_at as "oldEndsAt"`,
+    [tenantId, id, issued.id, overlapMs],
+  )) as [{ oldEndsAt: Date }];
+  return { ...issued, oldEndsAt };
+}
+
+interface ReplacedRow extends Record<string, unknown> {
+  principalId: string;
+  name: string;
+  scopes: string[];
+  allowedCidrs: string[];
+  expiresInDays: number;
+  ended: boolean;
+  rotated: boolean;
+}
+
+/** Whole days, rounded up. The lock: of two rotations at once one finds that it was done. */
+const selectReplaced = `
+  select principal_id as "principalId", name, scopes, allowed_cidrs as "allowedCidrs",
+    ceil(extract(epoch from expires_at - created_at) / 86400)::int as "expiresInDays",
+    revoked_at is not null or expires_at <= now() as ended, rotated_to is not null as rotated
+  from api_key where tenant_id = $1::uuid and id = $2::uuid for update`;
+
 /** What `context.reason` of a refusal says when the key is right and the caller's address is not. */
 export const addressNotAllowed = 'address-not-allowed';
 
 /**
  * The caller that a presented key proves; `address` is that of the connection it came by. Garbage is refused before the
  * database is asked. Notes the time of use, at most once a minute. Throws unauthenticated; only who holds the right key,
- * at an address where it is allowed, learns that it has expired or was revoked.
+ * at an address where it is allowed, learns that it has expired or was revoked, or that its tenant is suspended.
  */
 export async function verifyApiKey(store: Store, text: string, address?: string): Promise<Caller> {
   const parsed = parseApiKeyText(text);
@@ -99,7 +138,8 @@ export async function verifyApiKey(store: Store, text: string, address?: string)
     refuseEnded(key);
     if (key.useIsNews) await sql.query(noteUse, [tenantId, apiKeyId]);
     const { tenantName, principalId, principalName, role, scopes } = key;
-    return { tenantId, tenantName, principalId, principalName, role, scopes, allowedCidrs, apiKeyId };
+    const credential = { kind: 'key' as const, id: apiKeyId };
+    return { tenantId, tenantName, principalId, principalName, role, scopes, allowedCidrs, credential };
   });
 }
 
@@ -129,6 +169,7 @@ interface KeyRow extends Record<string, unknown> {
   expired: boolean;
   revoked: boolean;
   disabled: boolean;
+  suspended: boolean;
   useIsNews: boolean;
 }
 
@@ -136,6 +177,7 @@ const selectKey = `
   select t.name as "tenantName", p.id as "principalId", p.name as "principalName", p.role, k.scopes, k.key_id as "keyId", k.hash,
     k.allowed_cidrs as "allowedCidrs",
     k.expires_at <= now() as expired, k.revoked_at is not null as revoked, p.disabled_at is not null as disabled,
+    t.suspended_at is not null as suspended,
     coalesce(k.last_used_at < now() - interval '1 minute', true) as "useIsNews"
   from api_key k
   join principal p on p.tenant_id = k.tenant_id and p.id = k.principal_id
@@ -153,12 +195,16 @@ function checkNewKey(name: string, scopes: readonly string[], expiresInDays: num
   };
   if (name.trim() === '' || name.length > maxKeyNameCharacters)
     refuse('name', `a key's name has 1 to ${maxKeyNameCharacters} characters`);
+  checkText('name', name, maxKeyNameCharacters);
   if (scopes.length === 0 || scopes.length > maxScopes) refuse('scopes', `a key has 1 to ${maxScopes} scopes`);
   const unknown = scopes.find((scope) => !isScope(scope));
   if (unknown !== undefined) refuse('scopes', `there is no scope ${JSON.stringify(unknown)}`);
   if (!Number.isInteger(expiresInDays) || expiresInDays < 1 || expiresInDays > maxExpiryDays)
     refuse('expiresInDays', `a key expires in 1 to ${maxExpiryDays} days`);
 }
+
+/** That is told through the API too, and not for the owner of the key to mend. */
+const suspended = 'belongs to a suspended tenant';
 
 function refuseEnded(key: KeyRow): void {
   const why = key.revoked
@@ -167,8 +213,12 @@ function refuseEnded(key: KeyRow): void {
       ? 'has expired'
       : key.disabled
         ? 'belongs to a disabled principal'
-        : undefined;
-  if (why) throw new WaybillError('unauthenticated', `the API key ${why}`, { keyId: key.keyId });
+        : key.suspended
+          ? suspended
+          : undefined;
+  if (why === undefined) return;
+  const code = why === suspended ? { code: 'TENANT_SUSPENDED' } : {};
+  throw new WaybillError('unauthenticated', `the API key ${why}`, { keyId: key.keyId, ...code });
 }
 
 function unknownKey(context: ErrorContext = {}): WaybillError {

@@ -45,8 +45,15 @@ export async function checkUse(sql: Sql, tenantId: string, use: IntendedUse): Pr
   return { principalId: actor.id, name: actor.name };
 }
 
-/** `checkUse` of a run that is about to start: its endpoints must be there too. Throws as that does, and not-found for an endpoint. */
+/**
+ * `checkUse` of a run that is about to start: its endpoints must be there too, and its tenant not suspended. Throws as that
+ * does, not-found for an endpoint and forbidden for the tenant.
+ */
 export async function checkStart(sql: Sql, tenantId: string, use: IntendedUse): Promise<Actor> {
+  const suspended = await sql.query('select id from tenant where id = $1::uuid and suspended_at is not null', [
+    tenantId,
+  ]);
+  if (suspended.length > 0) throw new WaybillError('forbidden', 'the tenant is suspended: no run of it starts');
   const actor = await checkUse(sql, tenantId, use);
   const [missing] = await sql.query<{ name: string }>(
     `select name from unnest($2::text[]) as wanted(name)

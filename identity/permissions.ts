@@ -13,19 +13,29 @@ export const permissions = [
   'run:start',
   'run:cancel',
   'run:pause',
+  'run:decode',
   'transfer:read',
   'delivery:read',
   'delivery:retry',
   'delivery:resend',
   'session:read',
+  'session:close',
+  'session:impersonate',
   'audit:read',
   'key:read',
   'key:create',
   'key:revoke',
   'secret:read',
   'secret:set',
+  'secret:rotate',
   'account:read',
   'account:change',
+  'user:read',
+  'user:change',
+  'application:read',
+  'application:change',
+  'integration:read',
+  'integration:change',
 ] as const;
 export type Permission = (typeof permissions)[number];
 
@@ -55,17 +65,45 @@ const configure: readonly Permission[] = [
 /** Who may do what. A service acts for an application: it runs what engineers have published. */
 const granted: Record<Role, readonly Permission[]> = {
   owner: permissions,
-  engineer: [...look, ...operate, ...configure, 'session:read', 'audit:read', 'account:read'],
-  operator: [...look, ...operate, 'session:read', 'audit:read'],
-  auditor: [...look, 'session:read', 'audit:read', 'key:read', 'secret:read', 'account:read'],
+  engineer: [
+    ...look,
+    ...operate,
+    ...configure,
+    'session:read',
+    'audit:read',
+    'account:read',
+    'user:read',
+    'application:read',
+    'integration:read',
+  ],
+  operator: [...look, ...operate, 'run:decode', 'session:read', 'audit:read'],
+  auditor: [
+    ...look,
+    'session:read',
+    'audit:read',
+    'key:read',
+    'secret:read',
+    'account:read',
+    'user:read',
+    'application:read',
+    'integration:read',
+  ],
   uploader: [],
-  service: [...look, ...operate],
+  service: [...look, ...operate, 'session:impersonate'],
 };
 
 /** Whether both the role and the scopes of the presented key allow it. An unknown role or scope allows nothing. */
 export function allow(caller: { role: string; scopes: readonly string[] }, permission: Permission): boolean {
   const ofRole = (roles as readonly string[]).includes(caller.role) ? granted[caller.role as Role] : [];
   return ofRole.includes(permission) && caller.scopes.some((scope) => covers(scope, permission));
+}
+
+/** Whether the caller may do all that a role with those scopes may: nobody gives away more than they have. */
+export function mayGive(
+  caller: { role: string; scopes: readonly string[] },
+  given: { role: string; scopes: readonly string[] },
+): boolean {
+  return permissions.every((permission) => !allow(given, permission) || allow(caller, permission));
 }
 
 /** Whether a scope can be given to a key: `*`, a permission, or `family:*`. */

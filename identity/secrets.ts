@@ -1,67 +1,78 @@
-import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from 'node:crypto';
+import { createHmac } from 'node:crypto';
 import { WaybillError } from '../schema/errors.ts';
+import { openSealed, sealBytes } from './keys/sealing.ts';
+import type { TenantKey, TenantKeys } from './keys/tenantKeys.ts';
 
-const masterKeyBytes = 32;
-const keyBytes = 32;
-const nonceBytes = 12;
-const tagBytes = 16;
-/** First byte of a sealed secret: AES-256-GCM under HKDF-SHA256 of the master key. Another form gets another number. */
-const formVersion = 1;
+/** First byte of a sealed secret. 1: under HKDF-SHA256 of the master key, which is only opened. 2: under the tenant's own key. */
+const forms = { master: 1, tenant: 2 } as const;
+const versionBytes = 4;
 
-/** Seals the secrets of tenants. Only what it gives out is stored; the master key never is. */
+/**
+ * Seals the secrets of tenants with AES-256-GCM. Only what it gives out is stored. All of it throws what `TenantKeys` does
+ * when the tenant's key cannot be had; it may be asked in the middle of a transaction.
+ */
 export interface SecretBox {
-  seal(tenantId: string, name: string, plaintext: string): Buffer;
-  /** Throws integrity when the bytes were changed, or sealed for another tenant or name, or under another master key. */
-  open(tenantId: string, name: string, ciphertext: Uint8Array): string;
-  /** The same for the same plaintext of the same tenant: tells "unchanged" without opening. Tells nothing to who lacks the key. */
-  digest(tenantId: string, plaintext: string): string;
+  seal(tenantId: string, name: string, plaintext: string): Promise<Buffer>;
+  /** Throws integrity when the bytes were changed, or sealed for another tenant or name, or under a master key that is gone. */
+  open(tenantId: string, name: string, ciphertext: Uint8Array): Promise<string>;
+  /** The same for the same plaintext of the same tenant, through rotations too: tells "unchanged" without opening. Tells nothing to who lacks the key. */
+  digest(tenantId: string, plaintext: string): Promise<string>;
+  /** 32 bytes for that id, the same until the tenant's key is rotated, that nobody without the keys can tell: the secret of what is given out again. */
+  stamp(tenantId: string, id: string): Promise<Buffer>;
 }
 
-/** Throws invalid when the master key has not 32 bytes. */
-export function createSecretBox(masterKey: Buffer): SecretBox {
-  if (masterKey.length !== masterKeyBytes)
-    throw new WaybillError('invalid', `the master key has ${masterKey.length} bytes, not ${masterKeyBytes}`);
-  const keyFor = (tenantId: string, purpose: 'seal' | 'digest'): Buffer =>
-    Buffer.from(hkdfSync('sha256', masterKey, tenantId, `waybill/secret/${purpose}/v${formVersion}`, keyBytes));
-
+export function createSecretBox(keys: TenantKeys): SecretBox {
   return {
-    seal: (tenantId, name, plaintext) => {
-      const nonce = randomBytes(nonceBytes);
-      const cipher = createCipheriv('aes-256-gcm', keyFor(tenantId, 'seal'), nonce);
-      cipher.setAAD(boundTo(tenantId, name));
-      const sealed = Buffer.concat([cipher.update(plaintext, 'utf8'), cipher.final()]);
-      return Buffer.concat([Buffer.of(formVersion), nonce, cipher.getAuthTag(), sealed]);
-    },
-    open: (tenantId, name, ciphertext) => {
+    seal: async (tenantId, name, plaintext) => sealUnder(await keys.newest(tenantId), tenantId, name, plaintext),
+    open: async (tenantId, name, ciphertext) => {
       const bytes = Buffer.from(ciphertext);
-      const sealedAt = 1 + nonceBytes + tagBytes;
-      if (bytes[0] !== formVersion || bytes.length < sealedAt) throw unreadable(name);
-      const nonce = bytes.subarray(1, 1 + nonceBytes);
-      const decipher = createDecipheriv('aes-256-gcm', keyFor(tenantId, 'seal'), nonce, { authTagLength: tagBytes });
-      decipher.setAAD(boundTo(tenantId, name));
-      decipher.setAuthTag(bytes.subarray(1 + nonceBytes, sealedAt));
-      try {
-        return Buffer.concat([decipher.update(bytes.subarray(sealedAt)), decipher.final()]).toString('utf8');
-      } catch {
-        throw unreadable(name);
-      }
+      if (bytes[0] === forms.master) return openOldest(keys, tenantId, name, bytes);
+      const version = sealedVersion(bytes);
+      const key = version === null ? undefined : await keys.ofVersion(tenantId, version);
+      const text = key && openSealed(key.derived('seal'), boundTo(tenantId, name), bytes.subarray(1 + versionBytes));
+      if (text === undefined) throw unreadable(name);
+      return text.toString('utf8');
     },
-    digest: (tenantId, plaintext) =>
-      createHmac('sha256', keyFor(tenantId, 'digest')).update(plaintext, 'utf8').digest('hex'),
+    digest: async (tenantId, plaintext) => {
+      const key = (await keys.first(tenantId)).derived('digest');
+      return createHmac('sha256', key).update(plaintext, 'utf8').digest('hex');
+    },
+    stamp: async (tenantId, id) => {
+      const key = (await keys.newest(tenantId)).derived('stamp');
+      return createHmac('sha256', key).update(id, 'utf8').digest();
+    },
   };
 }
 
+/** Form, version of the key, nonce, tag, text. */
+export function sealUnder(key: TenantKey, tenantId: string, name: string, plaintext: string): Buffer {
+  const head = Buffer.alloc(1 + versionBytes, forms.tenant);
+  head.writeUInt32BE(key.version, 1);
+  return Buffer.concat([head, sealBytes(key.derived('seal'), boundTo(tenantId, name), Buffer.from(plaintext, 'utf8'))]);
+}
+
+/** The version of the tenant's key that it takes to open it; null for what the master key itself has sealed. */
+export function sealedVersion(sealed: Uint8Array): number | null {
+  return sealed[0] === forms.tenant && sealed.length > versionBytes ? Buffer.from(sealed).readUInt32BE(1) : null;
+}
+
+function openOldest({ masterKeys }: TenantKeys, tenantId: string, name: string, bytes: Buffer): string {
+  for (const key of masterKeys.derivedKeys(tenantId, 'seal')) {
+    const text = openSealed(key, boundTo(tenantId, name), bytes.subarray(1));
+    if (text !== undefined) return text.toString('utf8');
+  }
+  throw unreadable(name);
+}
+
 /** A sealed secret that is copied to another row does not open there. */
-function boundTo(tenantId: string, name: string): Buffer {
-  return Buffer.from(`${tenantId}\n${name}`, 'utf8');
+function boundTo(tenantId: string, name: string): string {
+  return `${tenantId}\n${name}`;
 }
 
 function unreadable(name: string): WaybillError {
   return new WaybillError(
     'integrity',
     `the stored secret ${name} cannot be opened; set it again, or bring back its master key`,
-    {
-      secret: name,
-    },
+    { secret: name },
   );
 }

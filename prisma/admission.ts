@@ -73,12 +73,35 @@ export async function requestCancel(sql: Sql, tenantId: string, runId: string): 
   return asked.length > 0;
 }
 
-/** A run that is to end because the session that started it has ended. */
-export interface StoppedRun extends Record<string, unknown> {
+/** A run that is to end. Its workflow is to be told. */
+export interface RunToStop extends Record<string, unknown> {
   id: string;
   workflowId: string;
   pipelineName: string;
+}
+
+/** A run that is to end because the session that started it has ended. */
+export interface StoppedRun extends RunToStop {
   sessionId: string;
+}
+
+/** `requestCancel` of every run of the tenant that goes on. Gives those that had not been asked before. */
+export async function requestCancelOfAll(sql: Sql, tenantId: string): Promise<RunToStop[]> {
+  return sql.query<RunToStop>(
+    `update run set cancel_requested_at = now(), paused_at = null, paused_by = null, pause_reason = null
+      where tenant_id = $1::uuid and status in ('starting', 'running') and cancel_requested_at is null
+      returning id, workflow_id as "workflowId", pipeline_name as "pipelineName"`,
+    [tenantId],
+  );
+}
+
+/** How many runs of the tenant have not ended. */
+export async function unfinishedCount(sql: Sql, tenantId: string): Promise<number> {
+  const [row] = await sql.query<{ count: number }>(
+    `select count(*)::int as count from run where tenant_id = $1::uuid and status in ('starting', 'running')`,
+    [tenantId],
+  );
+  return row!.count;
 }
 
 /** `requestCancel` of every run that these sessions have started and that goes on. Gives those that had not been asked before. */

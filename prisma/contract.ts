@@ -9,6 +9,11 @@ export interface Store {
   withTenant<Result>(tenantId: string, work: (tx: TenantTransaction) => Promise<Result>): Promise<Result>;
   /** The same on a plain connection, without Prisma, for the ledger, the audit log and sign-in. */
   sql<Result>(tenantId: string, work: (sql: Sql) => Promise<Result>): Promise<Result>;
+  /**
+   * The same on connections that nothing else takes: for what is asked in the middle of another transaction, and would
+   * wait for ever when all of those have to wait for it. Statements of a moment only.
+   */
+  aside<Result>(tenantId: string, work: (sql: Sql) => Promise<Result>): Promise<Result>;
   /** Where the credential of that SHA-256 belongs: the one look-up before the tenant is known. Undefined when there is none. */
   findCredential(kind: string, hash: Buffer): Promise<{ tenantId: string; credentialId: string } | undefined>;
   /** A transaction of the system role: across tenants, for the outbox and the sweeps. Throws unsupported in a process without that role. */

@@ -29,6 +29,9 @@ const kindOfState: Record<string, ErrorKind> = {
   '54': 'invalid', // a limit of PostgreSQL's own, as an index row that is too long
 };
 
+/** Character not in repertoire; untranslatable character. */
+const unstorable = new Set(['22021', '22P05']);
+
 const connectionCodes = new Set([
   ...['ECONNREFUSED', 'ECONNRESET', 'ECONNABORTED', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH'],
   ...['EAI_AGAIN', 'ENOTFOUND', 'EADDRNOTAVAIL', 'ENOENT'],
@@ -68,7 +71,11 @@ export function databaseError(error: unknown, operation: string): unknown {
   const { state, table, constraint } = facts;
   const where = [table && `table ${table}`, constraint && `constraint ${constraint}`].filter(Boolean).join(', ');
   const message =
-    kind === 'unavailable' ? 'the database cannot be reached' : `the database refused${where && ` (${where})`}`;
+    kind === 'unavailable'
+      ? 'the database cannot be reached'
+      : unstorable.has(state ?? '')
+        ? 'a text holds a character that cannot be stored, such as NUL'
+        : `the database refused${where && ` (${where})`}`;
   return new WaybillError(kind, message, {
     operation,
     ...(state && { state }),

@@ -18,6 +18,7 @@ const transactionWaitMs = 15_000;
 const transactionTimeoutMs = 60_000;
 const applicationConnections = 20;
 const systemConnections = 4;
+const asideConnections = 2;
 
 /** The part of pino that is used. */
 export interface StoreLog {
@@ -41,6 +42,7 @@ export interface StoreOptions {
 export function openStore({ applicationUrl, systemUrl, log }: StoreOptions): Store {
   const application = openPool(applicationUrl, applicationConnections, log);
   const system = systemUrl === undefined ? undefined : openPool(systemUrl, systemConnections, log);
+  const apart = openPool(applicationUrl, asideConnections, log);
   const connections = new TransactionConnections(application);
   const prisma = new PrismaClient({ adapter: connections, errorFormat: 'minimal' });
   const systemPool = (): pg.Pool => {
@@ -69,6 +71,10 @@ export function openStore({ applicationUrl, systemUrl, log }: StoreOptions): Sto
       const tenant = checkedTenant(tenantId);
       return translated('sql', () => inTransaction(application, `begin; ${enterTenant(tenant)}`, work));
     },
+    aside: async (tenantId, work) => {
+      const tenant = checkedTenant(tenantId);
+      return translated('aside', () => inTransaction(apart, `begin; ${enterTenant(tenant)}`, work));
+    },
     findCredential: async (kind, hash) => {
       const [row] = await translated('findCredential', () =>
         inTransaction(application, `begin; ${presentCredential(hash)}`, (sql) =>
@@ -96,7 +102,7 @@ export function openStore({ applicationUrl, systemUrl, log }: StoreOptions): Sto
     close: async () => {
       await Promise.all([...stops].map((stop) => stop()));
       await prisma.$disconnect();
-      await Promise.all([application.end(), system?.end()]);
+      await Promise.all([application.end(), apart.end(), system?.end()]);
     },
   };
 }

@@ -5,6 +5,13 @@ import { createTestDatabase, type TestDatabase, type TestTenant } from '../test/
 /** What a row of each tenant table needs besides its tenant, in an order that satisfies the foreign keys. */
 const rowOf: Record<string, (tenant: TestTenant) => Record<string, unknown>> = {
   principal: () => ({ id: fixed(1), kind: 'user', name: 'someone', role: 'operator' }),
+  principal_password: (tenant) => ({ principal_id: tenant.principalId, hash: 'h' }),
+  application: () => ({ id: 1001, name: 'portal' }),
+  integration: () => ({ id: fixed(13), name: 'acme', site: 'files.acme.example' }),
+  integration_key: () => ({ integration_id: fixed(13), kid: 'k', ciphertext: '\\x06' }),
+  ticket_use: () => ({ hash: '\\x07', expires_at: 'tomorrow' }),
+  tenant_host: () => ({ host: 'files.acme.example' }),
+  tenant_key: () => ({ version: 99, wrapped: '\\x08', master_key_id: 'm' }),
   credential_index: () => ({ hash: '\\x01', kind: 'api_key', credential_id: fixed(2) }),
   principal_grant: (tenant) => ({
     principal_id: tenant.principalId,
@@ -86,6 +93,8 @@ const paths = { source_path: '/a', source_size: 1, target_path: '/b' };
 /** Tables whose every column that names another row must hold the tenant of that row. */
 const children = [
   'principal_grant',
+  'principal_password',
+  'integration_key',
   'api_key',
   'session',
   'pipeline_version',
@@ -177,6 +186,62 @@ test.each(children)('a row of tenant A in %s cannot name a row of tenant B', asy
   await expect(attempt).rejects.toMatchObject({ kind: 'conflict' });
 });
 
+describe('the keys of the tables', () => {
+  test('hold the tenant first, in every table that has one: what is of two tenants never meets', async () => {
+    const keys = await database.asOwner<{ key: string; first: string | null }>(`
+      select i.indexrelid::regclass::text as key,
+        (select a.attname from pg_attribute a where a.attrelid = i.indrelid and a.attnum = i.indkey[0]) as first
+      from pg_index i join pg_attribute t on t.attrelid = i.indrelid and t.attname = 'tenant_id'
+      join pg_class c on c.oid = i.indrelid and c.relnamespace = 'public'::regnamespace
+      where i.indisunique`);
+    expect(keys.length).toBeGreaterThanOrEqual(tables.length);
+    // The hash of a credential is looked up before a tenant is known.
+    expect(keys.filter(({ first }) => first !== 'tenant_id').map(({ key }) => key)).toEqual(['credential_index_pkey']);
+  });
+
+  test('lead from a row to rows of its own tenant alone', async () => {
+    const references = await database.asOwner<{ name: string; columns: string[]; referenced: string[] }>(`
+      select c.conname::text as name,
+        array(select a.attname::text from unnest(c.conkey) k join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k) as columns,
+        array(select a.attname::text from unnest(c.confkey) k join pg_attribute a on a.attrelid = c.confrelid and a.attnum = k) as referenced
+      from pg_constraint c where c.contype = 'f' and c.connamespace = 'public'::regnamespace`);
+    expect(references.length).toBeGreaterThan(10);
+    for (const { name, columns, referenced } of references)
+      expect([columns.indexOf('tenant_id'), referenced.indexOf('tenant_id')], name).toEqual([0, 0]);
+  });
+
+  test('are asked for in every table but those that are of no tenant', async () => {
+    const others = await database.asOwner<{ name: string }>(`
+      select table_name as name from information_schema.tables t where table_schema = 'public' and table_type = 'BASE TABLE'
+        and not exists (select from information_schema.columns c
+          where c.table_schema = 'public' and c.table_name = t.table_name and c.column_name = 'tenant_id') order by 1`);
+    expect(others.map(({ name }) => name)).toEqual(['_prisma_migrations', 'tenant']);
+  });
+});
+
+test('only the index of credentials shows the application a row of another tenant, and the role has no other right', async () => {
+  const policies = await database.asOwner<{ table: string }>(`
+    select polrelid::regclass::text as table from pg_policy
+    where polname <> 'tenant_wall' and not polroles = array[to_regrole('waybill_system')::oid]`);
+  expect(policies).toEqual([{ table: 'credential_index' }]);
+  const rights = await database.asOwner<{ right: string }>(`
+    select distinct privilege_type as right from information_schema.role_table_grants
+    where grantee in ('waybill_app', 'PUBLIC') and table_schema = 'public' order by 1`);
+  expect(rights.map(({ right }) => right)).toEqual(['DELETE', 'INSERT', 'SELECT', 'UPDATE']);
+});
+
+test('a tenant that is none shows nothing: the empty one no row, and what is no id fails', async () => {
+  const client = new pg.Client({ connectionString: database.applicationUrl });
+  await client.connect();
+  for (const setting of ['', '00000000-0000-0000-0000-000000000000']) {
+    await client.query(`select set_config('app.tenant_id', $1, false)`, [setting]);
+    for (const table of tables) expect((await client.query(`select from ${table}`)).rowCount, table).toBe(0);
+  }
+  await client.query(`select set_config('app.tenant_id', $1, false)`, [`' or true --`]);
+  for (const table of tables) await expect(client.query(`select from ${table}`), table).rejects.toThrow(/uuid/);
+  await client.end();
+});
+
 test('tenant A sees its own name only, and cannot found a tenant', async () => {
   const { a } = database.tenants;
   const seen = await database.store.sql(a.tenantId, (sql) => sql.query('select id from tenant'));
@@ -204,7 +269,7 @@ test('what is evidence can be added to, but not changed or deleted', async () =>
 test('a credential is found across tenants by its whole hash, and by nothing else', async () => {
   const { b: owner, a: other } = database.tenants;
   const [row] = await database.store.sql(owner.tenantId, (sql) =>
-    sql.query<{ hash: Buffer }>('select hash from credential_index'),
+    sql.query<{ hash: Buffer }>(`select hash from credential_index where kind = 'api_key'`),
   );
   expect(await database.store.findCredential('api_key', row!.hash)).toMatchObject({ tenantId: owner.tenantId });
   expect(await database.store.findCredential('session', row!.hash)).toBeUndefined();

@@ -36,6 +36,8 @@ export const eventTypes = [
   'credential.rotated',
   'secret.set',
   'secret.removed',
+  'secret.key-rotated',
+  'secret.key-rewrapped',
   'transfer.started',
   'transfer.completed',
   'transfer.failed',

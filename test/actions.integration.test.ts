@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { historyText } from './historyText.ts';
 import { makeCertificates } from './servers/certificates.ts';
 import { type Line, startLine } from './servers/line.ts';
 import { type MailServer, startMail } from './servers/mail.ts';
@@ -133,7 +134,7 @@ test('a server that repeats the credentials in its refusal brings them into no h
   expect(run.error!.message).toContain('refused: Bearer ***');
   const untold = run.auditEvents.edges.find(({ node }) => node.type === 'orders.untold');
   expect(untold?.node.data.why).toContain('the Slack webhook was answered with 403');
-  const history = await historyText(run.workflowId);
+  const history = (await historyText(line.api, run.workflowId)).decrypted;
   expect(history).toContain('refused: Bearer ***');
   const tables = await Promise.all(
     ['run', 'audit_event', 'webhook_delivery', 'connector_endpoint', 'session'].map((table) =>
@@ -172,11 +173,3 @@ test('a check reaches these endpoints and signs in, and sends nothing', async ()
     errorMessage: expect.not.stringContaining('canary'),
   });
 });
-
-/** All that a history holds, its payloads decoded. */
-async function historyText(workflowId: string): Promise<string> {
-  const history = await line.api.temporal.workflow.getHandle(workflowId).fetchHistory();
-  return JSON.stringify(history).replace(/"data":"([A-Za-z0-9+/=]+)"/g, (_, data) =>
-    Buffer.from(data, 'base64').toString('utf8'),
-  );
-}

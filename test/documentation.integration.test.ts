@@ -127,6 +127,8 @@ describe('the pages, followed from the first command to the last', { timeout: 18
 
   test('docs/endpoints.md', () => follow('docs/endpoints.md'));
 
+  test('docs/tickets.md', () => follow('docs/tickets.md'));
+
   test('docs/operating.md', async () => {
     await follow('docs/operating.md', async () => {
       for (const { text } of readPages().flatMap((page) =>
@@ -156,6 +158,7 @@ describe('the pages, followed from the first command to the last', { timeout: 18
       'docs/authoring.md',
       'docs/endpoints.md',
       'docs/operating.md',
+      'docs/tickets.md',
     ];
     const others = readPages().filter(({ file, blocks }) => !followed.includes(file) && blocks.some(isCommands));
     expect(others.map(({ file }) => file)).toEqual([]);

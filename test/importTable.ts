@@ -6,7 +6,7 @@ export const mayImport: Record<string, readonly string[]> = {
   network: ['schema'],
   prisma: ['schema'],
   connectors: ['network', 'schema'],
-  identity: ['prisma', 'network', 'schema'],
+  identity: ['audit', 'prisma', 'network', 'schema'],
   audit: ['prisma', 'network', 'schema'],
   activities: ['connectors', 'language', 'identity', 'audit', 'prisma', 'network', 'schema'],
   api: ['language', 'identity', 'audit', 'prisma', 'network', 'connectors/registry.ts', 'schema'],

@@ -14,6 +14,9 @@ beforeAll(async () => {
 }, 120_000);
 afterAll(() => installation?.stop(), 60_000);
 
+/** A worker of the clone compiles what it loads; a busy machine takes its time for that. */
+const workerStartMs = 60_000;
+
 test('one worker walks pipelines, and another only moves bytes', { timeout: 120_000 }, async () => {
   const { environment, folder } = installation;
   await installation.restartWorker(['--only', 'runs,system']);
@@ -41,8 +44,9 @@ steps:
   };
   // The killed worker's last poll is remembered for a while: only the others count.
   const before = new Set(await pollers(taskQueues.transfers));
-  await eventually(async () =>
-    expect((await pollers(taskQueues.runs)).filter((one) => !before.has(one))).toHaveLength(1),
+  await eventually(
+    async () => expect((await pollers(taskQueues.runs)).filter((one) => !before.has(one))).toHaveLength(1),
+    workerStartMs,
   );
   const mover = startWaybill(['worker', '--only', 'transfers'], { environment });
   try {

@@ -50,7 +50,7 @@ export async function applyConfiguration(operation: Operation, input: ApplyConfi
     if (secrets.diagnostics.length > 0) throw refused([...checked.diagnostics, ...secrets.diagnostics]);
 
     const digest = (value: string) => secretBox.digest(tenantId, value);
-    const planned = planChanges(checked.documents, secrets.resolved, current, { prune, digest });
+    const planned = await planChanges(checked.documents, secrets.resolved, current, { prune, digest });
     checkPermissions(operation, planned);
     await checkUses(operation, transaction.sql, planned);
     const waiting = input.dryRun ? [] : await writeChanges(operation, transaction, planned, current);

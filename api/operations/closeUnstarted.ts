@@ -1,20 +1,19 @@
-import { recordEvents } from '../../audit/record.ts';
+import { type NewEvent, recordEvents } from '../../audit/record.ts';
+import type { Store } from '../../prisma/contract.ts';
 import type { Run } from '../../prisma/generated/client.ts';
 import type { EventType } from '../../schema/events.ts';
 import type { Failure, RunStatus } from '../../schema/plan.ts';
-import type { Operation } from '../context.ts';
-import { actorOf } from './events.ts';
 
 /**
  * Ends a run that no workflow has opened yet; a workflow that starts late finds it closed. Gives false, and changes
  * nothing, when it was opened or has ended meanwhile.
  */
 export async function closeUnstarted(
-  { store, caller }: Operation,
-  run: Run,
+  store: Store,
+  { tenantId, actor }: { tenantId: string; actor: NewEvent['actor'] },
+  run: Pick<Run, 'id' | 'pipelineName'>,
   end: { status: RunStatus; event: EventType; error: Pick<Failure, 'kind' | 'message'> },
 ): Promise<boolean> {
-  const { tenantId } = caller;
   return store.withTenant(tenantId, async ({ db, sql }) => {
     const { count } = await db.run.updateMany({
       where: { tenantId, id: run.id, status: 'starting' },
@@ -29,7 +28,7 @@ export async function closeUnstarted(
       {
         type: end.event,
         outcome: 'failure',
-        actor: actorOf(caller),
+        actor,
         runId: run.id,
         data: { pipeline: run.pipelineName, error: { ...end.error } },
         dedupeKey: `run.ended/${run.id}`,

@@ -33,13 +33,13 @@ export async function secretsOf(
     db.secret.findMany({ where: { tenantId, name: { in: references.map(([, name]) => name) } } }),
   );
   const sealed = new Map(stored.map(({ name, ciphertext }) => [name, ciphertext]));
-  return Object.fromEntries(
-    references.map(([secret, name]) => {
-      const ciphertext = sealed.get(name);
-      if (ciphertext === undefined) throw new WaybillError('invalid', `its secret ${secret} is not stored any more`);
-      return [secret, secretBox.open(tenantId, name, Buffer.from(ciphertext))];
-    }),
-  );
+  const opened: Record<string, string> = {};
+  for (const [secret, name] of references) {
+    const ciphertext = sealed.get(name);
+    if (ciphertext === undefined) throw new WaybillError('invalid', `its secret ${secret} is not stored any more`);
+    opened[secret] = await secretBox.open(tenantId, name, ciphertext);
+  }
+  return opened;
 }
 
 /** Opens lazily; the caller closes it. Throws invalid when the stored config no longer fits its connector. */

@@ -1,7 +1,9 @@
 import type { NewEvent } from '../../audit/record.ts';
-import type { Caller } from '../../identity/apiKeys.ts';
+import type { Caller } from '../../identity/caller.ts';
 
 /** Who an event of an API request names as its actor. */
 export function actorOf(caller: Caller): NewEvent['actor'] {
-  return { principalId: caller.principalId };
+  const { principalId, credential } = caller;
+  if (credential.kind === 'key') return { principalId };
+  return { principalId, sessionId: credential.id, applicationId: credential.applicationId };
 }

@@ -7,6 +7,7 @@ import { type RunArguments, type searchAttributes, taskQueues } from '../../sche
 import type { Operation } from '../context.ts';
 import { limits } from '../limits.ts';
 import { closeUnstarted } from './closeUnstarted.ts';
+import { actorOf } from './events.ts';
 
 /**
  * Hands a run in status `starting` to Temporal; safe twice. When Temporal does not take it, the run is closed as failed
@@ -20,7 +21,9 @@ export async function launch(operation: Operation, run: Run, version: string): P
     const message = 'Temporal could not be reached to start the run';
     const end = { status: 'failed', event: 'run.failed', error: { kind: 'unavailable', message } } as const;
     // Not closed: the request did arrive, and a worker has opened the run already.
-    if (!(await closeUnstarted(operation, run, end))) return;
+    const { store, caller } = operation;
+    const by = { tenantId: caller.tenantId, actor: actorOf(caller) };
+    if (!(await closeUnstarted(store, by, run, end))) return;
     throw new WaybillError('unavailable', 'Temporal cannot be reached; the run was not started', { cause: error });
   }
 }

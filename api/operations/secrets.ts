@@ -1,4 +1,5 @@
 import { recordEvents } from '../../audit/record.ts';
+import { type RotatedKey, rotateTenantKey } from '../../identity/keys/rotation.ts';
 import type { TenantTransaction } from '../../prisma/contract.ts';
 import type { Secret } from '../../prisma/generated/client.ts';
 import { WaybillError } from '../../schema/errors.ts';
@@ -6,6 +7,8 @@ import { resourceNamePattern } from '../../schema/names.ts';
 import type { Operation } from '../context.ts';
 import { limits } from '../limits.ts';
 import { actorOf } from './events.ts';
+import { forgetFailures } from './forgetFailures.ts';
+import { releaseRuns } from './pauseEndpoint.ts';
 
 /** Stores a secret that documents name by `{ secret: NAME }`. Throws invalid for a bad name or an empty or too long value. */
 export async function setSecret(
@@ -16,20 +19,25 @@ export async function setSecret(
   const { tenantId } = caller;
   checkName(input.name);
   checkValue(input.value);
-  return store.withTenant(tenantId, async (transaction) => {
+  const waiting: string[] = [];
+  const stored = await store.withTenant(tenantId, async (transaction) => {
     const { db, sql } = transaction;
     const isNew = await storeSecret(operation, transaction, input.name, input.value);
     if (isNew) {
       // Pools compare the version: they open the endpoint again with the new value.
-      await sql.query(
+      const endpoints = await sql.query<{ id: string; name: string }>(
         `update connector_endpoint set version = version + 1, updated_at = now()
-          where tenant_id = $1::uuid and exists (select 1 from jsonb_each_text(secret_refs) used where used.value = $2::text)`,
+          where tenant_id = $1::uuid and exists (select 1 from jsonb_each_text(secret_refs) used where used.value = $2::text)
+         returning id, name`,
         [tenantId, input.name],
       );
+      for (const endpoint of endpoints) waiting.push(...(await forgetFailures(operation, sql, endpoint)));
       await recordEvents(sql, tenantId, [{ type: 'secret.set', actor: actorOf(caller), data: { name: input.name } }]);
     }
     return { secret: await db.secret.findFirstOrThrow({ where: { tenantId, name: input.name } }) };
   });
+  await releaseRuns(operation, waiting);
+  return stored;
 }
 
 /** Removes a stored secret. Throws not-found, and conflict (with who uses it) while an endpoint or a webhook names it. */
@@ -55,6 +63,11 @@ export async function removeSecret({ store, caller }: Operation, input: { name: 
   });
 }
 
+/** A new key for the caller's tenant. Throws integrity, and changes nothing, when a stored secret cannot be opened. */
+export function rotateKey({ store, tenantKeys, caller }: Operation): Promise<RotatedKey> {
+  return rotateTenantKey(store, tenantKeys, { tenantId: caller.tenantId, actor: actorOf(caller) });
+}
+
 /** Seals and stores a value under its name; gives false, and writes nothing, when it is the one that is stored. */
 export async function storeSecret(
   { secretBox, caller: { tenantId } }: Operation,
@@ -62,10 +75,11 @@ export async function storeSecret(
   name: string,
   value: string,
 ): Promise<boolean> {
-  const digest = secretBox.digest(tenantId, value);
+  const digest = await secretBox.digest(tenantId, value);
   const stored = await db.secret.findFirst({ where: { tenantId, name } });
   if (stored?.digest === digest) return false;
-  const sealed = { ciphertext: Uint8Array.from(secretBox.seal(tenantId, name, value)), digest, updatedAt: new Date() };
+  const ciphertext = Uint8Array.from(await secretBox.seal(tenantId, name, value));
+  const sealed = { ciphertext, digest, updatedAt: new Date() };
   await db.secret.upsert({
     where: { tenantId_name: { tenantId, name } },
     create: { tenantId, name, ...sealed },

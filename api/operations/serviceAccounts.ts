@@ -1,11 +1,13 @@
 import { type NewEvent, recordEvents } from '../../audit/record.ts';
 import { addGrant, type GrantAction, removeGrant } from '../../identity/grants.ts';
+import { lockNewAccounts } from '../../identity/users.ts';
 import type { TenantTransaction } from '../../prisma/contract.ts';
 import type { Principal } from '../../prisma/generated/client.ts';
 import { WaybillError } from '../../schema/errors.ts';
 import { resourceNamePattern } from '../../schema/names.ts';
 import type { Operation } from '../context.ts';
 import { actorOf } from './events.ts';
+import { checkGivable } from './users.ts';
 
 export interface GrantInput {
   account: string;
@@ -13,12 +15,18 @@ export interface GrantInput {
   target: string;
 }
 
-/** Makes an account that runs act as. It may do nothing until something is granted. Throws invalid for a name out of form, conflict for one that is taken. */
+/**
+ * Makes an account that runs act as. Beyond its role, `service` when not given, it may do nothing until something is
+ * granted. Throws invalid for a name or role out of form, conflict for a name that is taken, forbidden for a role that may
+ * more than the caller.
+ */
 export async function createServiceAccount(
   { store, caller }: Operation,
-  { name }: { name: string },
+  { name, role: asked }: { name: string; role?: string | null | undefined },
 ): Promise<{ account: Principal }> {
   const { tenantId } = caller;
+  const role = asked ?? 'service';
+  checkGivable(caller, role);
   if (!new RegExp(resourceNamePattern).test(name))
     throw new WaybillError(
       'invalid',
@@ -28,9 +36,14 @@ export async function createServiceAccount(
       },
     );
   return store.withTenant(tenantId, async ({ db, sql }) => {
-    if ((await db.principal.findFirst({ where: { tenantId, name } })) !== null)
+    await lockNewAccounts(sql, tenantId);
+    const namesakes = await sql.query('select 1 from principal where tenant_id = $1::uuid and lower(name) = $2::text', [
+      tenantId,
+      name,
+    ]);
+    if (namesakes.length > 0)
       throw new WaybillError('conflict', `there is an account ${name} already`, { field: 'name' });
-    const account = await db.principal.create({ data: { tenantId, kind: 'service', name, role: 'service' } });
+    const account = await db.principal.create({ data: { tenantId, kind: 'service', name, role } });
     const data = { account: name, role: account.role };
     await recordEvents(sql, tenantId, [{ type: 'account.created', actor: actorOf(caller), data }]);
     return { account };

@@ -122,6 +122,8 @@ export const shortHashLength = 12;
 async function record(operation: Operation, { db, sql }: TenantTransaction, start: NewRun): Promise<StartAnswer> {
   const { caller } = operation;
   const runId = v7();
+  const { credential } = caller;
+  if (credential.kind === 'session') await requireAlive(sql, caller.tenantId, credential.id);
   const checked = await checkNewRun(sql, caller.tenantId, start);
   const refused = 'refused' in checked ? checked.refused : null;
   const error: Failure | null =
@@ -142,6 +144,7 @@ async function record(operation: Operation, { db, sql }: TenantTransaction, star
       ...(error === null ? {} : { error: { ...error }, endedAt: new Date() }),
       workflowId: runWorkflowId(caller.tenantId, start.pipelineName, runId),
       createdBy: caller.principalId,
+      startedBySession: credential.kind === 'session' ? credential.id : null,
     },
   });
   if (error !== null) {
@@ -153,6 +156,15 @@ async function record(operation: Operation, { db, sql }: TenantTransaction, star
     await recordEvents(sql, caller.tenantId, [{ ...start.event, actor: actorOf(caller), runId }]);
   }
   return { runId, refused };
+}
+
+/** The end of a session stops its runs: one that came after it would go on. The lock makes the end wait for us, or us for it. */
+async function requireAlive(sql: Sql, tenantId: string, sessionId: string): Promise<void> {
+  const alive = await sql.query(
+    'select id from session where tenant_id = $1::uuid and id = $2::uuid and ended_at is null for share',
+    [tenantId, sessionId],
+  );
+  if (alive.length === 0) throw new WaybillError('unauthenticated', 'the session has ended; sign in again');
 }
 
 /** The inputs with their defaults, or the first reason against the run. What may change until it begins is asked again then. */

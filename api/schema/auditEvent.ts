@@ -17,6 +17,28 @@ AuditEventType.implement({
     createdAt: t.expose('createdAt', { type: 'DateTime' }),
     outcome: t.exposeString('outcome', { description: 'success or failure' }),
     applicationId: t.exposeInt('applicationId', { nullable: true }),
+    clientVersion: t.exposeString('clientVersion', {
+      nullable: true,
+      description: 'What the client said of itself when it signed in; of a run, the client that started it.',
+    }),
+    ipAddress: t.exposeString('ipAddress', { nullable: true, description: 'Where it signed in from.' }),
+    userString: t.exposeString('userString', { nullable: true, description: 'The external user.' }),
+    impersonator: t.field({
+      type: PrincipalType,
+      nullable: true,
+      description: 'Who acted as somebody else when this was done or started.',
+      resolve: ({ impersonatorId }, _, { loaders }) =>
+        impersonatorId === null ? null : loaders.principal.load(impersonatorId),
+    }),
+    startedBy: t.field({
+      type: PrincipalType,
+      nullable: true,
+      description: 'Who started the run of the event: the principal is the account that it acts as.',
+      resolve: async ({ runId }, _, { loaders }) => {
+        const run = runId === null ? null : await loaders.run.load(runId);
+        return run === null ? null : loaders.principal.load(run.createdBy);
+      },
+    }),
     principal: t.field({
       type: PrincipalType,
       nullable: true,

@@ -6,12 +6,12 @@ import type { ApiContext } from '../context.ts';
 
 /**
  * The GraphQL schema, code first: every file of this folder adds its subject. Every root field and every type that
- * holds a tenant's data names the permission it needs (`authScopes: { may }`, or `signedIn` when any will do); a test refuses a root field without one.
+ * holds a tenant's data names the permission it needs (`authScopes: { may }`, `signedIn` when any credential will do, `anybody` for the ways in); a test refuses a root field without one.
  */
 export const builder = new SchemaBuilder<{
   Context: ApiContext;
   DefaultFieldNullability: false;
-  AuthScopes: { may: Permission; signedIn: boolean };
+  AuthScopes: { may: Permission; signedIn: boolean; anybody: boolean };
   Scalars: {
     ID: { Input: string; Output: string };
     DateTime: { Input: Date; Output: Date | string };
@@ -23,10 +23,11 @@ export const builder = new SchemaBuilder<{
   defaultFieldNullability: false,
   scopeAuth: {
     authorizeOnSubscribe: true,
-    authScopes: ({ operation: { caller } }) => ({
-      may: (permission) => allow(caller, permission),
-      // Every request has a verified caller; this says that no permission besides is needed.
-      signedIn: true,
+    authScopes: ({ caller }) => ({
+      may: (permission) => caller !== null && allow(caller, permission),
+      signedIn: caller !== null,
+      // The ways in, and out: each proves for itself who comes.
+      anybody: true,
     }),
     unauthorizedError: () =>
       new GraphQLError('The credential may not do this.', { extensions: { code: 'FORBIDDEN', retryable: false } }),

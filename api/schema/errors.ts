@@ -1,11 +1,19 @@
 import type { ObjectRef } from '@pothos/core';
+import { GraphQLError } from 'graphql';
 import type { Diagnostic } from '../../schema/diagnostics.ts';
 import { asWaybillError, type ErrorKind, errorKinds, type WaybillError } from '../../schema/errors.ts';
 import { type ApiErrorCode, docsUrl } from '../errorCatalogue.ts';
 import { type ApiTypes, builder } from './builder.ts';
 import { DiagnosticType, FailureType } from './types.ts';
 
-type Refusal = 'NotFoundError' | 'InvalidInputError' | 'ForbiddenError' | 'ConflictError' | 'UnavailableError';
+type Refusal =
+  | 'NotFoundError'
+  | 'InvalidInputError'
+  | 'ForbiddenError'
+  | 'ConflictError'
+  | 'UnavailableError'
+  | 'SignInRefusedError'
+  | 'RateLimitedError';
 
 /** A refusal that the caller is meant to read: data of a mutation's answer, not an entry of `errors`. */
 export interface UserError {
@@ -27,7 +35,7 @@ const UserErrorInterface = builder.interfaceRef<UserError>('UserError').implemen
     docsUrl: t.string({ resolve: ({ code }) => docsUrl(code) }),
     retryable: t.boolean({
       description: 'The same request may succeed later.',
-      resolve: ({ refusal }) => refusal === 'UnavailableError',
+      resolve: ({ refusal }) => refusal === 'UnavailableError' || refusal === 'RateLimitedError',
     }),
   }),
 });
@@ -44,6 +52,8 @@ const refusals: Record<Refusal, ObjectRef<ApiTypes, UserError, UserError>> = {
     'IDEMPOTENCY_KEY_CONFLICT, or a state that does not allow the operation.',
   ),
   UnavailableError: refusalType('UnavailableError'),
+  SignInRefusedError: refusalType('SignInRefusedError', 'One code for many causes: which of them is not told.'),
+  RateLimitedError: refusalType('RateLimitedError'),
 };
 
 function refusalType(name: Refusal, description?: string) {
@@ -61,6 +71,13 @@ const refusalOfKind: Partial<Record<ErrorKind, { refusal: Refusal; code: ApiErro
   timeout: { refusal: 'UnavailableError', code: 'UNAVAILABLE' },
 };
 
+/** What else refuses a sign-in; other mutations have passed that by. */
+const refusalOfSignIn: typeof refusalOfKind = {
+  ...refusalOfKind,
+  unauthenticated: { refusal: 'SignInRefusedError', code: 'SIGN_IN_REFUSED' },
+  'rate-limited': { refusal: 'RateLimitedError', code: 'RATE_LIMITED' },
+};
+
 /** The union of a mutation's payload and what it may refuse with. */
 export function resultUnion<Payload extends object>(
   name: string,
@@ -69,7 +86,15 @@ export function resultUnion<Payload extends object>(
 ) {
   return builder.unionType(name, {
     types: [payload, ...mayRefuseWith.map((refusal) => refusals[refusal])] as never,
-    resolveType: (value: object) => ('refusal' in value ? (value as UserError).refusal : payload.name) as never,
+    resolveType: (value: object) => {
+      if (!('refusal' in value)) return payload.name as never;
+      const { refusal, code, message, path } = value as UserError;
+      if (mayRefuseWith.includes(refusal)) return refusal as never;
+      // What the database alone refuses, such as a NUL in a name that is looked up: in `errors` then, with the same code.
+      throw new GraphQLError(message, {
+        extensions: { code, retryable: false, ...(path && { field: path.join('.') }) },
+      });
+    },
   }) as unknown as ObjectRef<ApiTypes, Payload | UserError, Payload | UserError>;
 }
 
@@ -81,6 +106,17 @@ export async function asResult<Payload>(work: () => Promise<Payload>): Promise<P
     const refused = refusalOf(asWaybillError(thrown));
     if (refused === undefined) throw thrown;
     return refused;
+  }
+}
+
+/** As `asResult`, of a mutation that needs no credential and takes no `input`. */
+export async function asSignInResult<Payload>(work: () => Promise<Payload>): Promise<Payload | UserError> {
+  try {
+    return await work();
+  } catch (thrown) {
+    const refused = refusalOf(asWaybillError(thrown), refusalOfSignIn);
+    if (refused === undefined) throw thrown;
+    return { ...refused, path: refused.path?.slice(1) ?? null };
   }
 }
 
@@ -97,8 +133,8 @@ export function forbidden(): UserError {
 }
 
 /** What the caller reads of an error, or undefined when it is none of theirs. */
-function refusalOf(error: WaybillError): UserError | undefined {
-  const known = refusalOfKind[error.kind];
+function refusalOf(error: WaybillError, kinds = refusalOfKind): UserError | undefined {
+  const known = kinds[error.kind];
   if (known === undefined) return undefined;
   const { code, field, diagnostics, runId } = error.context;
   return {

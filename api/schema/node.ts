@@ -19,6 +19,7 @@ const typeOfKind: Record<IdKind, string> = {
   apiKey: 'ApiKey',
   principal: 'Principal',
   secret: 'Secret',
+  integration: 'Integration',
 };
 
 /** The row of a public id of that kind in the caller's tenant, or null; what has no such form is null too. */

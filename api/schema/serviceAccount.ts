@@ -52,7 +52,10 @@ const AccountPayload = builder.objectRef<{ account: Principal }>('AccountPayload
   fields: (t) => ({ account: t.expose('account', { type: PrincipalType }) }),
 });
 const CreateServiceAccountInput = builder.inputType('CreateServiceAccountInput', {
-  fields: (t) => ({ name: t.string({ required: true }) }),
+  fields: (t) => ({
+    name: t.string({ required: true }),
+    role: t.string({ description: 'service when not given' }),
+  }),
 });
 const GrantInput = builder.inputType('GrantInput', {
   fields: (t) => ({
@@ -70,7 +73,7 @@ builder.mutationFields((t) => ({
       'ConflictError',
       'ForbiddenError',
     ]),
-    description: 'An account that runs act as; it may do nothing until something is granted.',
+    description: 'An account that runs act as; beyond its role it may do nothing until something is granted.',
     authScopes: { may: 'account:change' },
     unauthorizedResolver: forbidden,
     args: { input: t.arg({ type: CreateServiceAccountInput, required: true }) },

@@ -1,4 +1,4 @@
-import type { Caller } from '../../identity/apiKeys.ts';
+import type { Caller } from '../../identity/caller.ts';
 import { publicId } from '../../schema/names.ts';
 import { builder } from './builder.ts';
 import { missing } from './missing.ts';
@@ -13,7 +13,15 @@ const ViewerType = builder.objectRef<Caller>('Viewer').implement({
         (await loaders.principal.load(caller.principalId)) ?? missing('the principal of the caller'),
     }),
     scopes: t.exposeStringList('scopes'),
-    apiKeyId: t.id({ nullable: true, resolve: ({ apiKeyId }) => (apiKeyId ? publicId('apiKey', apiKeyId) : null) }),
+    apiKeyId: t.id({
+      nullable: true,
+      resolve: ({ credential }) => (credential.kind === 'key' ? publicId('apiKey', credential.id) : null),
+    }),
+    sessionId: t.id({
+      nullable: true,
+      description: 'The id of the row, not what is presented.',
+      resolve: ({ credential }) => (credential.kind === 'session' ? publicId('session', credential.id) : null),
+    }),
   }),
 });
 

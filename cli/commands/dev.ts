@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { type CommandContext, outputOf } from '../context.ts';
+import { tellOneTimePassword } from '../firstPassword.ts';
 import type { Output } from '../output.ts';
 import { followSignals } from '../supervisor/signals.ts';
 import type { DevFacts } from '../supervisor/stateFolder.ts';
@@ -36,6 +37,7 @@ export function addDevCommand(program: Command, context: CommandContext): void {
         environment: context.environment,
         signal: signals.stop,
         onProgress: (message) => output.note(message),
+        onOneTimePassword: (password) => output.note(tellOneTimePassword(password)),
       });
       if (output.json) output.object(dev.facts());
       else describe(output, dev.facts());

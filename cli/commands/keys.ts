@@ -18,7 +18,7 @@ interface ApiKeyView {
 
 const keyFields = 'id name keyId scopes allowedCidrs createdAt expiresAt lastUsedAt revokedAt';
 
-/** `waybill keys create | list | revoke`. */
+/** `waybill keys create | list | rotate | revoke`. */
 export function addKeyCommands(program: Command, context: CommandContext): void {
   const keys = program.command('keys').description('API keys');
 
@@ -68,6 +68,23 @@ export function addKeyCommands(program: Command, context: CommandContext): void 
       );
     });
 
+  common(keys.command('rotate'))
+    .description('make a key with the rights of another one, which ends after the overlap; its text is shown once')
+    .argument('<id>')
+    .option('--overlap <duration>', 'how long both are good', '24h')
+    .action(async (id: string, options: CommonOptions & { overlap: string }) => {
+      const output = outputOf(context, options);
+      const { rotateApiKey } = await clientOf(context, options).request<{ rotateApiKey: RotateAnswer }>(
+        `mutation Rotate($input: RotateApiKeyInput!) { rotateApiKey(input: $input) { ${errorFields} ... on RotateApiKeyPayload { secret replacedUntil apiKey { ${keyFields} } } } }`,
+        { input: { id, overlap: options.overlap } },
+      );
+      const { apiKey, secret, replacedUntil } = payloadOf(rotateApiKey);
+      if (output.json) return output.object({ apiKey, secret, replacedUntil });
+      output.line(secret);
+      output.note(`${apiKey.id}, valid until ${apiKey.expiresAt}. It is not shown again.`);
+      output.note(`${id} is valid until ${replacedUntil}.`);
+    });
+
   common(keys.command('revoke'))
     .description('end a key at once')
     .argument('<id>')
@@ -84,6 +101,10 @@ export function addKeyCommands(program: Command, context: CommandContext): void 
 }
 
 type KeyAnswer = ({ __typename: string } & { apiKey: ApiKeyView; secret?: string }) | TypedError;
+
+type RotateAnswer =
+  | ({ __typename: string } & { apiKey: ApiKeyView; secret: string; replacedUntil: string })
+  | TypedError;
 
 function common(command: Command): Command {
   return command

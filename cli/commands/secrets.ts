@@ -6,6 +6,7 @@ import { readSecretFile, trimOneLine } from '../configuration/secrets.ts';
 import { type CommandContext, type CommonOptions, clientOf, outputOf } from '../context.ts';
 import { printList } from '../output.ts';
 import { addPageOptions, type PageOptions, readPage } from '../page.ts';
+import { readKeySettings } from '../settings.ts';
 
 interface SecretView {
   id: string;
@@ -13,7 +14,7 @@ interface SecretView {
   updatedAt: string;
 }
 
-/** `waybill secrets set | list | rm`. A value never comes as an argument: arguments are visible to every process. */
+/** `waybill secrets set | list | rm | rotate | rewrap`. A value never comes as an argument: arguments are visible to every process. */
 export function addSecretCommands(program: Command, context: CommandContext): void {
   const secrets = program.command('secrets').description('secrets that the server keeps, encrypted');
 
@@ -55,6 +56,37 @@ export function addSecretCommands(program: Command, context: CommandContext): vo
       payloadOf(removeSecret);
       if (output.json) output.object({ removed: name });
       else output.line(`${name} is removed`);
+    });
+
+  addKeyRotation(secrets, context);
+}
+
+/** New keys under the secrets: a tenant's own, and the master key of the installation. */
+function addKeyRotation(secrets: Command, context: CommandContext): void {
+  common(secrets.command('rotate'))
+    .description('give the tenant a new key, and seal all its secrets under it')
+    .action(async (options: CommonOptions) => {
+      const output = outputOf(context, options);
+      const { rotateTenantKey } = await clientOf(context, options).request<{
+        rotateTenantKey: { __typename: string; version: number; resealed: number } | TypedError;
+      }>(`mutation { rotateTenantKey { ${errorFields} ... on RotateTenantKeyPayload { version resealed } } }`);
+      const { version, resealed } = payloadOf(rotateTenantKey);
+      if (output.json) output.object({ version, resealed });
+      else output.line(`${resealed} secrets are sealed under version ${version} of the key`);
+    });
+
+  secrets
+    .command('rewrap')
+    .description('wrap the keys of all tenants by WAYBILL_MASTER_KEY (DATABASE_URL, DATABASE_SYSTEM_URL)')
+    .option('--json', 'one JSON object on stdout')
+    .action(async (options: CommonOptions) => {
+      const output = outputOf(context, options);
+      const settings = readKeySettings(context.environment);
+      const { rewrapKeys } = await import('../services/rewrapKeys.ts');
+      const { tenants, rewrapped, resealed } = await rewrapKeys(settings);
+      if (output.json) output.object({ tenants, rewrapped, resealed });
+      else
+        output.line(`${rewrapped} keys of ${tenants} tenants were wrapped again, ${resealed} old secrets sealed again`);
     });
 }
 

@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { type TaskQueue, taskQueues } from '../../schema/workflow.ts';
 import { type CommandContext, outputOf } from '../context.ts';
+import { tellOneTimePassword } from '../firstPassword.ts';
 import { createLog } from '../log.ts';
 import { runService } from '../services/process.ts';
 import { describeSettings, readMigrateSettings, readServiceSettings } from '../settings.ts';
@@ -54,12 +55,13 @@ export function addServiceCommands(program: Command, context: CommandContext): v
       const applied = await migrate({ ...settings, onProgress: (message) => output.note(message) });
       if (options.apiKeyFile !== undefined) {
         const { writeFirstKey } = await import('../services/firstKey.ts');
-        const isNew = await writeFirstKey(settings, options.tenant, options.apiKeyFile);
+        const first = await writeFirstKey(settings, options.tenant, options.apiKeyFile);
         output.note(
-          isNew
+          first !== null
             ? `wrote a key of ${options.tenant} to ${options.apiKeyFile}`
             : `${options.apiKeyFile} is there already`,
         );
+        if (first?.oneTimePassword != null) output.note(tellOneTimePassword(first.oneTimePassword));
       }
       if (output.json) output.object({ ok: true, applied });
       else output.line(applied.length === 0 ? 'the database is up to date' : `applied: ${applied.join(', ')}`);

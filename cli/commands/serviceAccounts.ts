@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { roles } from '../../identity/permissions.ts';
 import { WaybillError } from '../../schema/errors.ts';
 import { errorFields, payloadOf, type TypedError } from '../client.ts';
 import { type CommandContext, type CommonOptions, clientOf, outputOf } from '../context.ts';
@@ -22,10 +23,11 @@ export function addServiceAccountCommands(program: Command, context: CommandCont
   common(accounts.command('create'))
     .description('make an account; it may do nothing until something is granted')
     .argument('<name>')
-    .action(async (name: string, options: CommonOptions) => {
+    .addOption(new Option('--role <role>', 'what it may do besides what is granted').choices(roles).default('service'))
+    .action(async (name: string, { role, ...options }: CommonOptions & { role: string }) => {
       const answer = await clientOf(context, options).request<{ createServiceAccount: AccountAnswer }>(
         mutation('createServiceAccount', 'CreateServiceAccountInput'),
-        { input: { name } },
+        { input: { name, role } },
       );
       show(outputOf(context, options), payloadOf(answer.createServiceAccount).account);
     });

@@ -13,7 +13,7 @@ export async function startApiService(
   signal: AbortSignal,
 ): Promise<RunningService> {
   const foundation = await openFoundation(settings, log, signal);
-  const temporal = await connectTemporal(settings, log, signal);
+  const temporal = await connectTemporal(settings, foundation, log, signal);
   const api = await createApi({
     ...foundation,
     temporal,

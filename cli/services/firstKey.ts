@@ -1,18 +1,25 @@
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { createApiKey } from '../../identity/apiKeys.ts';
-import { ensureTenant } from '../../identity/firstRun.ts';
+import { ensureTenant, giveOwnerPassword } from '../../identity/firstRun.ts';
+import { createPasswordHashing } from '../../identity/passwordHashing.ts';
 import { openStore } from '../../prisma/store.ts';
 import { WaybillError } from '../../schema/errors.ts';
 import { createLog } from '../log.ts';
 import type { MigrateSettings } from '../settings.ts';
 
+/** What an installation is entered with. */
+export interface FirstKey {
+  /** Of the tenant's owner; null when one was given out before. Shown once. */
+  oneTimePassword: string | null;
+}
+
 /**
  * The first key of an installation without `waybill dev`: makes the tenant when it is absent, and writes a key of its
- * owner to the file, for its owner's eyes only. False when the file exists. Throws invalid without DATABASE_SYSTEM_URL.
+ * owner to the file, for its owner's eyes only, and gives the owner a password. Null when the file exists. Throws invalid without DATABASE_SYSTEM_URL.
  */
-export async function writeFirstKey(settings: MigrateSettings, tenant: string, file: string): Promise<boolean> {
-  if (existsSync(file)) return false;
+export async function writeFirstKey(settings: MigrateSettings, tenant: string, file: string): Promise<FirstKey | null> {
+  if (existsSync(file)) return null;
   if (settings.systemUrl === null) throw new WaybillError('invalid', '--api-key-file needs DATABASE_SYSTEM_URL');
   const { applicationUrl, systemUrl } = settings;
   const store = openStore({ applicationUrl, systemUrl, log: createLog('migrate', 'error') });
@@ -20,7 +27,7 @@ export async function writeFirstKey(settings: MigrateSettings, tenant: string, f
     const owner = await ensureTenant(store, tenant);
     const { secret } = await createApiKey(store, { ...owner, name: 'first key', scopes: ['*'] });
     await writeFile(file, `${secret}\n`, { mode: 0o600, flag: 'wx' });
-    return true;
+    return { oneTimePassword: await giveOwnerPassword(store, createPasswordHashing(), owner) };
   } finally {
     await store.close();
   }

@@ -1,6 +1,8 @@
 import { Client, Connection } from '@temporalio/client';
 import type { ConnectorContext, Log } from '../../connectors/contract.ts';
 import type { ConnectorRegistry } from '../../connectors/registry.ts';
+import { createMasterKeys } from '../../identity/keys/masterKeys.ts';
+import { createTenantKeys, installationId, type TenantKeys } from '../../identity/keys/tenantKeys.ts';
 import { createSecretBox, type SecretBox } from '../../identity/secrets.ts';
 import { createDialler } from '../../network/dialler.ts';
 import type { Store } from '../../prisma/contract.ts';
@@ -8,6 +10,7 @@ import { openStore } from '../../prisma/store.ts';
 import { WaybillError } from '../../schema/errors.ts';
 import { openRegistry } from '../plugins/load.ts';
 import type { ServiceSettings } from '../settings.ts';
+import { encryptingConverter } from './dataConverter.ts';
 import { untilUp } from './retry.ts';
 
 const connectTimeoutMs = 5_000;
@@ -15,13 +18,17 @@ const connectTimeoutMs = 5_000;
 /** What the API and the worker both stand on. */
 export interface Foundation {
   store: Store;
+  tenantKeys: TenantKeys;
   secretBox: SecretBox;
   registry: ConnectorRegistry;
   connectorContext: ConnectorContext;
   close(): Promise<void>;
 }
 
-/** Opens it, waiting for PostgreSQL. Throws when a plugin is not the one that was pinned, and when the database's wall between tenants has a hole. */
+/**
+ * Opens it, waiting for PostgreSQL. Throws when a plugin is not the one that was pinned, when the database's wall between
+ * tenants has a hole, and integrity when the stored keys are wrapped by another master key.
+ */
 export async function openFoundation(settings: ServiceSettings, log: Log, signal: AbortSignal): Promise<Foundation> {
   // First of all: with a plugin that is not the one pinned, nothing is reached.
   const registry = await openRegistry(settings.pluginsFile);
@@ -31,15 +38,18 @@ export async function openFoundation(settings: ServiceSettings, log: Log, signal
     await dialler.close();
     await store.close();
   };
+  const tenantKeys = createTenantKeys(store, createMasterKeys(settings.masterKey, settings.oldMasterKeys));
   try {
     await untilUp('PostgreSQL', () => store.selfCheck(), { log, signal });
+    await tenantKeys.newest(installationId);
   } catch (error) {
     await close();
     throw error;
   }
   return {
     store,
-    secretBox: createSecretBox(settings.masterKey),
+    tenantKeys,
+    secretBox: createSecretBox(tenantKeys),
     registry,
     connectorContext: { dialler, localRoots: settings.localRoots, awsCredentials: settings.awsCredentials, log },
     close,
@@ -47,7 +57,12 @@ export async function openFoundation(settings: ServiceSettings, log: Log, signal
 }
 
 /** A client of Temporal, once it answers. */
-export async function connectTemporal(settings: ServiceSettings, log: Log, signal: AbortSignal): Promise<Client> {
+export async function connectTemporal(
+  settings: ServiceSettings,
+  { tenantKeys }: Pick<Foundation, 'tenantKeys'>,
+  log: Log,
+  signal: AbortSignal,
+): Promise<Client> {
   const { temporalAddress: address, temporalNamespace: namespace } = settings;
   const connect = async (): Promise<Connection> => {
     try {
@@ -56,5 +71,6 @@ export async function connectTemporal(settings: ServiceSettings, log: Log, signa
       throw new WaybillError('unavailable', `no Temporal answers at ${address}`, { cause });
     }
   };
-  return new Client({ connection: await untilUp('Temporal', connect, { log, signal }), namespace });
+  const connection = await untilUp('Temporal', connect, { log, signal });
+  return new Client({ connection, namespace, dataConverter: encryptingConverter(tenantKeys) });
 }

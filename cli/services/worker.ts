@@ -6,9 +6,11 @@ import { createSystemActivities } from '../../activities/system.ts';
 import { createBuffers } from '../../activities/transfer/buffers.ts';
 import type { ConnectorContext, Log } from '../../connectors/contract.ts';
 import type { ConnectorRegistry } from '../../connectors/registry.ts';
+import type { TenantKeys } from '../../identity/keys/tenantKeys.ts';
 import type { SecretBox } from '../../identity/secrets.ts';
 import type { Store } from '../../prisma/contract.ts';
 import { type TaskQueue, taskQueues } from '../../schema/workflow.ts';
+import { encryptingConverter } from './dataConverter.ts';
 import { ensureSchedules, type SystemSchedule } from './schedules.ts';
 import { logTemporalTo } from './temporalLog.ts';
 import { bundleApart } from './workflowBundles.ts';
@@ -27,6 +29,7 @@ const sweepCatchUpMs = 3_600_000;
 export interface WorkerDependencies {
   store: Store;
   registry: ConnectorRegistry;
+  tenantKeys: TenantKeys;
   secretBox: SecretBox;
   connectorContext: ConnectorContext;
   temporalAddress: string;
@@ -55,7 +58,8 @@ export async function startWorker(dependencies: WorkerDependencies): Promise<Run
   const bundles = serves('runs') || serves('system') ? await bundleApart() : null;
   const connection = await NativeConnection.connect({ address: temporalAddress });
   const clientConnection = await Connection.connect({ address: temporalAddress });
-  const temporal = new Client({ connection: clientConnection, namespace });
+  const dataConverter = encryptingConverter(dependencies.tenantKeys);
+  const temporal = new Client({ connection: clientConnection, namespace, dataConverter });
   const endpoints = createEndpointPool(dependencies);
   const transferDependencies = {
     store,
@@ -67,6 +71,7 @@ export async function startWorker(dependencies: WorkerDependencies): Promise<Run
   const common = {
     connection,
     namespace,
+    dataConverter,
     shutdownGraceTime: shutdownGraceMs,
     maxHeartbeatThrottleInterval: heartbeatThrottleMs,
     defaultHeartbeatThrottleInterval: heartbeatThrottleMs,

@@ -14,7 +14,7 @@ export async function startWorkerService(
 ): Promise<RunningService> {
   const foundation = await openFoundation(settings, log, signal);
   // Only to wait for it: the worker has connections of its own.
-  await (await connectTemporal(settings, log, signal)).connection.close();
+  await (await connectTemporal(settings, foundation, log, signal)).connection.close();
   const worker = await startWorker({
     ...foundation,
     temporalAddress: settings.temporalAddress,

@@ -22,11 +22,15 @@ export async function bundleApart(): Promise<{ runs: WorkflowBundle; system: Wor
   }
 }
 
+/** Bundles, workers and clients that work together name the same one. */
+export const failureConverterPath = workflowFile('failureConverter');
+
 /** The bundle of the interpreter. `changes`: for tests that put another module in the place of one. */
 export async function bundleRuns(changes: Pick<BundleOptions, 'webpackConfigHook'> = {}): Promise<WorkflowBundle> {
   const { code } = await bundleWorkflowCode({
     workflowsPath: workflowFile('run'),
     preloadModules: sharedModules,
+    failureConverterPath,
     logger: quiet,
     ...changes,
   });
@@ -51,7 +55,7 @@ const emptySourceMap =
 
 /** The bundle of the workflows around the runs. */
 export function bundleSystem(): Promise<WorkflowBundle> {
-  return bundleWorkflowCode({ workflowsPath: workflowFile('system'), logger: quiet });
+  return bundleWorkflowCode({ workflowsPath: workflowFile('system'), failureConverterPath, logger: quiet });
 }
 
 function workflowFile(name: string): string {

@@ -1,5 +1,6 @@
 import { createApiKey, verifyApiKey } from '../../identity/apiKeys.ts';
-import { ensureTenant } from '../../identity/firstRun.ts';
+import { ensureTenant, giveOwnerPassword } from '../../identity/firstRun.ts';
+import { createPasswordHashing } from '../../identity/passwordHashing.ts';
 import type { Store } from '../../prisma/contract.ts';
 import { migrate } from '../../prisma/migrate.ts';
 import { openStore } from '../../prisma/store.ts';
@@ -30,6 +31,8 @@ export interface DevOptions {
   /** Ends the start early; what was started is stopped. */
   signal: AbortSignal;
   onProgress(message: string): void;
+  /** Gets the owner's one-time password when the state is new. Without it none is given out. */
+  onOneTimePassword?(password: string): void;
 }
 
 export interface RunningDev {
@@ -162,7 +165,13 @@ class Supervisor implements RunningDev {
   }
 
   async #ensureApiKey(store: Store): Promise<void> {
-    const { tenantId, principalId } = await ensureTenant(store, defaultTenant);
+    const owner = await ensureTenant(store, defaultTenant);
+    const { tenantId, principalId } = owner;
+    const { onOneTimePassword } = this.#options;
+    if (onOneTimePassword !== undefined) {
+      const password = await giveOwnerPassword(store, createPasswordHashing(), owner);
+      if (password !== null) onOneTimePassword(password);
+    }
     const known = this.state.readApiKey();
     const valid = known !== null && (await verifyApiKey(store, known).then(() => true, isRefused));
     if (valid) return;

@@ -199,8 +199,8 @@ export async function atATime<Item>(
 }
 
 /** Asks again until it is so; what it still says after the deadline is thrown. */
-export async function eventually(check: () => Promise<void>): Promise<void> {
-  const deadlineAt = performance.now() + 10_000;
+export async function eventually(check: () => Promise<void>, withinMs = 10_000): Promise<void> {
+  const deadlineAt = performance.now() + withinMs;
   for (;;) {
     try {
       return await check();

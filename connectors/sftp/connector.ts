@@ -46,7 +46,10 @@ export function openSftp(
     open: async (path, options, signal) => openSource(await pool.lease(signal), buffers, root, path, options, signal),
     begin: async (path, options, signal) =>
       beginSink({ pool, root, log, writesInOrder }, await pool.lease(signal), path, options, signal),
-    remove: (path, signal) => pool.use(signal, (connection) => removeFile(connection, root, path, signal)),
+    remove: (path, signal) =>
+      pool.use(signal, async (connection) => {
+        await removeFile(connection, root, path, signal);
+      }),
     rename: (from, to, { replace }, signal) =>
       pool.use(signal, async (connection) => {
         if (from === to) await statEntry(connection, root, from, signal);

@@ -45,8 +45,8 @@ export async function sweepFolder(
       const touchedMs = Math.max(attrs.mtime ?? 0, attrs.atime ?? 0) * 1000;
       if (!isTemporaryName(filename) || Date.now() - touchedMs < olderThanMs) continue;
       if (isKept(filename, kept)) continue;
-      await removeFile(connection, root, joinPath(folder, filename), signal);
-      removed++;
+      // Another sweep of the same folder may have been faster.
+      if (await removeFile(connection, root, joinPath(folder, filename), signal)) removed++;
     }
   }
   return removed;

@@ -37,26 +37,28 @@ export async function publish(
   }
 }
 
-/** Removes a file; one that is gone is success. */
+/** Removes a file; one that is gone is success. Gives whether it was there. */
 export async function removeFile(
   connection: SftpConnection,
   root: string,
   path: string,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   try {
     await connection.request<void>(signal, {
       operation: 'removing',
       path,
       send: (sftp, answer) => sftp.unlink(remotePath(root, path), answer),
     });
+    return true;
   } catch (error) {
-    if (hasStatus(error, status.noSuchFile)) return;
+    if (hasStatus(error, status.noSuchFile)) return false;
     if (!hasStatus(error, status.failure)) throw error;
     const found = await findEntry(connection, root, path, signal);
     if (found?.kind === 'folder')
       throw new WaybillError('invalid', `${path}: is a folder`, { operation: 'removing', path, cause: error });
     if (found) throw await explain(error, connection, root, path, signal);
+    return false;
   }
 }
 
@@ -101,7 +103,8 @@ async function renameNew(
       path: to,
       send: (sftp, answer) => sftp.ext_openssh_hardlink(remotePath(root, from), remotePath(root, to), answer),
     });
-    return removeFile(connection, root, from, signal);
+    await removeFile(connection, root, from, signal);
+    return;
   }
   // The protocol forbids a rename to replace, and some servers do it all the same.
   const taken = await findEntry(connection, root, to, signal);

@@ -16,7 +16,7 @@ export async function keptWrites(sql: Sql, tenantId: string): Promise<SinkToken[
   return rows.map(({ token }) => token);
 }
 
-/** Tenants with runs of the last days, in the order of their ids, beginning with `from`. Of the system role, which sees runs and no deliveries. */
+/** Tenants with runs of the last days that are not suspended, in the order of their ids, beginning with `from`. Of the system role, which sees runs and no deliveries. */
 export async function tenantsWithRuns(
   sql: Sql,
   { days, from, most }: { days: number; from: string | null; most: number },
@@ -24,6 +24,7 @@ export async function tenantsWithRuns(
   const rows = await sql.query<{ tenantId: string }>(
     `select distinct tenant_id as "tenantId" from run
       where created_at > now() - make_interval(days => $1::int) and ($2::uuid is null or tenant_id >= $2::uuid)
+        and not exists (select from tenant t where t.id = run.tenant_id and t.suspended_at is not null)
       order by 1 limit $3::int`,
     [days, from, most],
   );

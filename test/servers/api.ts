@@ -1,12 +1,14 @@
-import { randomBytes } from 'node:crypto';
 import { Client, Connection } from '@temporalio/client';
 import { type Api, createApi } from '../../api/server.ts';
+import { encryptingConverter } from '../../cli/services/dataConverter.ts';
 import type { Log } from '../../connectors/contract.ts';
 import { createRegistry } from '../../connectors/registry.ts';
 import { createApiKey } from '../../identity/apiKeys.ts';
-import { createSecretBox, type SecretBox } from '../../identity/secrets.ts';
+import type { TenantKeys } from '../../identity/keys/tenantKeys.ts';
+import type { SecretBox } from '../../identity/secrets.ts';
 import { createDialler } from '../../network/dialler.ts';
 import type { Store } from '../../prisma/contract.ts';
+import { testKeys } from '../keys.ts';
 import { createTestDatabase, type TestDatabase, type TestTenant } from './database.ts';
 
 export interface GraphqlAnswer {
@@ -19,6 +21,7 @@ export interface GraphqlAnswer {
 export interface TestApi {
   url: string;
   database: TestDatabase;
+  tenantKeys: TenantKeys;
   secretBox: SecretBox;
   temporal: Client;
   /** Keys with every scope of the owner of each tenant. */
@@ -38,10 +41,10 @@ export interface TestApi {
 export async function startTestApi(temporal: { address: string; uiUrl: string } | null): Promise<TestApi> {
   const database = await createTestDatabase();
   const connection = Connection.lazy({ address: temporal?.address ?? '127.0.0.1:1' });
-  const client = new Client({ connection });
   const errors: Array<Record<string, unknown>> = [];
   const warnings: Array<Record<string, unknown>> = [];
-  const secretBox = createSecretBox(randomBytes(32));
+  const { tenantKeys, secretBox } = testKeys(database.store);
+  const client = new Client({ connection, dataConverter: encryptingConverter(tenantKeys) });
   const dialler = createDialler({ loopback: true, allow: [] });
   const log = logInto(errors, warnings);
   let transactions = 0;
@@ -57,6 +60,7 @@ export async function startTestApi(temporal: { address: string; uiUrl: string } 
     temporal: client,
     namespace: 'default',
     temporalUiUrl: temporal?.uiUrl ?? null,
+    tenantKeys,
     secretBox,
     registry: createRegistry(),
     connectorContext: { dialler, localRoots: ['*'], log },
@@ -69,6 +73,7 @@ export async function startTestApi(temporal: { address: string; uiUrl: string } 
   return {
     url,
     database,
+    tenantKeys,
     secretBox,
     temporal: client,
     keys: { a: await key(database.tenants.a, ['*']), b: await key(database.tenants.b, ['*']) },

@@ -87,6 +87,7 @@ export async function startLine(): Promise<Line> {
     startWorker({
       store: api.database.store,
       registry: createRegistry(),
+      tenantKeys: api.tenantKeys,
       secretBox: api.secretBox,
       connectorContext: { dialler, localRoots: ['*'], log },
       temporalAddress: temporal.address,

@@ -10,14 +10,13 @@ import { createTransferWork } from '../../activities/transfer/index.ts';
 import type { PlanAnswer } from '../../activities/transfer/planTransfer.ts';
 import type { Connector, Log, Sink, Source } from '../../connectors/contract.ts';
 import { type ConnectorRegistry, createRegistry } from '../../connectors/registry.ts';
-import { createSecretBox } from '../../identity/secrets.ts';
 import { createDialler } from '../../network/dialler.ts';
 import type { Store } from '../../prisma/contract.ts';
 import type { EndpointLimits } from '../../schema/configuration.ts';
 import type { Json, RetryPolicy } from '../../schema/plan.ts';
+import { testKeys } from '../keys.ts';
 
 const silent: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
-const secretBox = createSecretBox(Buffer.alloc(32, 7));
 
 export const impatient: RetryPolicy = {
   forMs: 60_000,
@@ -54,7 +53,7 @@ export function openEngine(
   const endpoints = createEndpointPool({
     store,
     registry: listenedTo(registry, onWrite, onRead),
-    secretBox,
+    secretBox: testKeys(store).secretBox,
     connectorContext: { dialler, localRoots: ['*'], log: silent },
     log: silent,
     ...(limitTimes && { times: limitTimes }),
@@ -268,12 +267,13 @@ export async function addEndpoint(
   secrets: Record<string, string> = {},
   limits: EndpointLimits = {},
 ): Promise<void> {
+  const { secretBox } = testKeys(store);
   const refs = Object.fromEntries(Object.keys(secrets).map((secret) => [secret, `${name}/${secret}`]));
   await store.sql(tenantId, async (sql) => {
     for (const [secret, value] of Object.entries(secrets))
       await sql.query(
         `insert into secret (tenant_id, name, ciphertext, digest) values ($1::uuid, $2::text, $3::bytea, 'digest')`,
-        [tenantId, refs[secret], secretBox.seal(tenantId, refs[secret]!, value)],
+        [tenantId, refs[secret], await secretBox.seal(tenantId, refs[secret]!, value)],
       );
     await sql.query(
       `insert into connector_endpoint (tenant_id, name, connector, config, limits, secret_refs, content_hash)

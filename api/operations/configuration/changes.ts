@@ -20,22 +20,23 @@ export interface PlannedChange extends Change {
 }
 
 /** Compares the documents, in their order, with what is configured; with `prune`, what they do not hold is removed. */
-export function planChanges(
+export async function planChanges(
   documents: readonly CheckedDocument[],
   secrets: ReadonlyMap<CheckedDocument, ResolvedSecrets>,
   current: CurrentConfiguration,
-  options: { prune: boolean; digest: (value: string) => string },
-): PlannedChange[] {
-  const planned = documents.map((document): PlannedChange => {
+  options: { prune: boolean; digest: (value: string) => Promise<string> },
+): Promise<PlannedChange[]> {
+  const plan = async (document: CheckedDocument): Promise<PlannedChange> => {
     if (document.kind === 'pipeline') return planPipeline(document, current);
     const resolved = secrets.get(document)!;
-    const contentHash = contentHashOf(document, resolved, current, options.digest);
+    const contentHash = await contentHashOf(document, resolved, current, options.digest);
     const before = (document.kind === 'endpoint' ? current.endpoints : current.webhooks).get(document.name);
     const change = before === undefined ? 'created' : before.contentHash === contentHash ? 'unchanged' : 'changed';
     const version = (before?.version ?? 0) + (change === 'unchanged' ? 0 : 1);
     const { kind, name } = document;
     return { kind, name, change, version: String(version), document, secrets: resolved, contentHash };
-  });
+  };
+  const planned = await Promise.all(documents.map(plan));
   return options.prune ? [...planned, ...planRemovals(planned, current)] : planned;
 }
 
@@ -62,19 +63,19 @@ function planRemovals(planned: readonly PlannedChange[], current: CurrentConfigu
 }
 
 /** The document and the digests of its own secrets; a secret that it shares by name may change without it. */
-function contentHashOf(
+async function contentHashOf(
   document: SecretDocument,
   { references, values }: ResolvedSecrets,
   current: CurrentConfiguration,
-  digest: (value: string) => string,
-): string {
-  const digests = Object.entries(references)
-    .sort(([left], [right]) => (left < right ? -1 : 1))
-    .map(([secret, name]) => {
-      const value = values.get(name);
-      const isOwn = name.includes('/');
-      return [secret, name, isOwn ? (value === undefined ? current.secrets.get(name) : digest(value)) : null];
-    });
+  digest: (value: string) => Promise<string>,
+): Promise<string> {
+  const sorted = Object.entries(references).sort(([left], [right]) => (left < right ? -1 : 1));
+  const digestOf = async (name: string): Promise<string | null | undefined> => {
+    const value = values.get(name);
+    const isOwn = name.includes('/');
+    return isOwn ? (value === undefined ? current.secrets.get(name) : digest(value)) : null;
+  };
+  const digests = await Promise.all(sorted.map(async ([secret, name]) => [secret, name, await digestOf(name)]));
   return createHash('sha256')
     .update(JSON.stringify([document.hash, digests]))
     .digest('hex');

@@ -1,0 +1,55 @@
+import { execFile, execFileSync } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { readPage } from '../test/documents.ts';
+import { password, type SignIns, startSignIns } from '../test/servers/signIns.ts';
+
+const run = promisify(execFile);
+let signIns: SignIns;
+let folder: string;
+beforeAll(async () => {
+  signIns = await startSignIns();
+  folder = await mkdtemp(path.join(tmpdir(), 'waybill-examples-'));
+});
+afterAll(async () => {
+  await signIns?.api.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** What an example of docs/identity.md prints, run as a reader would. */
+async function output(language: string, command: string, file: string): Promise<string> {
+  const block = readPage('docs/identity.md').blocks.find((candidate) => candidate.language === language);
+  const at = path.join(folder, file);
+  await writeFile(at, block!.text);
+  const environment = { PATH: process.env.PATH, SERVER: new URL(signIns.api.url).origin };
+  const { stdout } = await run(command, [at], { env: { ...environment, USER_NAME: 'anna', PASSWORD: password } });
+  return stdout;
+}
+
+function isThere(command: string): boolean {
+  try {
+    execFileSync(command, ['--version'], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+describe('the examples of docs/identity.md sign in, ask and sign out', () => {
+  test.skipIf(!isThere('curl') || !isThere('bash'))('curl (skipped where there is no curl)', async () => {
+    const printed = await output('bash', 'bash', 'example.sh');
+    expect(printed).toContain('"principal":"anna"');
+    expect(printed).toContain('"closed":true');
+  });
+
+  test('TypeScript', async () => {
+    expect(await output('ts', process.execPath, 'example.mts')).toBe('anna of tenant-a\n');
+  });
+
+  test.skipIf(!isThere('python3'))('Python (skipped where there is no Python)', async () => {
+    expect(await output('py', 'python3', 'example.py')).toBe('anna\n');
+  });
+});

@@ -1,0 +1,77 @@
+import { type Command, Option } from 'commander';
+import { errorFields, payloadOf, type TypedError } from '../client.ts';
+import { type CommandContext, type CommonOptions, clientOf, outputOf } from '../context.ts';
+import { readSecretInput } from '../secretInput.ts';
+
+/** `waybill ticket create` and `waybill token create`: what a partner's program makes, made by the server to try it. */
+export function addTicketCommands(program: Command, context: CommandContext): void {
+  const ticket = program.command('ticket').description('tickets that sign a user in');
+  common(ticket.command('create'))
+    .description('make a ticket; it is good once, for five minutes')
+    .requiredOption('--integration <name>', 'whose key makes it')
+    .requiredOption('--user <user>', 'DOMAIN\\user, or the name alone')
+    .action(async ({ integration, user, ...options }: CommonOptions & TicketOptions) => {
+      await show(context, options, 'ticket', 'createTicket', 'CreateTicketInput', { integration, user });
+    });
+
+  const token = program.command('token').description('tokens that open the upload page');
+  common(token.command('create'))
+    .description('make an upload token; it is good once, for five minutes')
+    .requiredOption('--integration <name>', 'whose key makes it')
+    .requiredOption('--folder <id>', 'where the files go')
+    .requiredOption('--email <address>', 'whom the audit names')
+    .requiredOption('--ip <address>', 'the one address that the upload comes from')
+    .requiredOption('--session-file <file>', 'holds the sessionId of a sign-in; - for standard input')
+    .addOption(new Option('--version <version>', 'of the token; 1 where that is taken').choices(['1', '2']))
+    .action(
+      async ({ integration, folder, email, ip, sessionFile, version, ...options }: CommonOptions & TokenOptions) => {
+        const session = await readSecretInput(context, sessionFile, '--session-file');
+        const input = { integration, folderId: folder, email, ip, session };
+        await show(context, options, 'token', 'createUploadToken', 'CreateUploadTokenInput', {
+          ...input,
+          ...(version === undefined ? {} : { version: Number(version) }),
+        });
+      },
+    );
+}
+
+interface TicketOptions {
+  integration: string;
+  user: string;
+}
+
+interface TokenOptions {
+  integration: string;
+  folder: string;
+  email: string;
+  ip: string;
+  sessionFile: string;
+  version?: string;
+}
+
+type TicketAnswer = ({ __typename: string } & { ticket: string; version: number; expiresAt: string }) | TypedError;
+
+async function show(
+  context: CommandContext,
+  options: CommonOptions,
+  what: 'ticket' | 'token',
+  mutation: string,
+  inputType: string,
+  input: object,
+): Promise<void> {
+  const output = outputOf(context, options);
+  const answer = await clientOf(context, options).request<Record<string, TicketAnswer>>(
+    `mutation Make($input: ${inputType}!) { ${mutation}(input: $input) { ${errorFields} ... on TicketPayload { ticket version expiresAt } } }`,
+    { input },
+  );
+  const { ticket, version, expiresAt } = payloadOf(answer[mutation]!);
+  if (output.json) return output.object({ [what]: ticket, version, expiresAt });
+  output.line(ticket);
+  output.note(`version ${version}, good once, until ${expiresAt}`);
+}
+
+function common(command: Command): Command {
+  return command
+    .option('--state <folder>', 'state folder of a running `waybill dev`')
+    .option('--json', 'one JSON object on stdout');
+}
