@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Capabilities, Connector, ConnectorContext, Log, Service, Services } from '../connectors/contract.ts';
 import type { ConnectorRegistry, OpenedEndpoint } from '../connectors/registry.ts';
+import { allowedTo, type HostSecrets, readHostReference } from '../identity/hostSecrets.ts';
 import type { SecretBox } from '../identity/secrets.ts';
 import type { Store } from '../prisma/contract.ts';
 import { type EndpointStanding, endpointStandings, findEndpoint, type StoredEndpoint } from '../prisma/endpoints.ts';
@@ -56,6 +57,11 @@ const lookEveryMs = 3_000;
 /** For endpoints that set no limit of their own. */
 const concurrencyWhenUnlimited = 64;
 
+interface NamedTenant {
+  tenantId: string;
+  tenantName: string;
+}
+
 interface Lent {
   tenantId: string;
   name: string;
@@ -81,11 +87,12 @@ export function createEndpointPool(dependencies: {
   store: Store;
   registry: ConnectorRegistry;
   secretBox: Pick<SecretBox, 'open'>;
+  hostSecrets: HostSecrets;
   connectorContext: ConnectorContext;
   log: Log;
   times?: LeaseTimes;
 }): EndpointPool {
-  const { store, registry, secretBox, connectorContext, log, times = leaseTimes } = dependencies;
+  const { store, registry, secretBox, hostSecrets, connectorContext, log, times = leaseTimes } = dependencies;
   const open = new Map<string, Lent>();
   const inUse = new Set<Lent>();
   const allowances = new Map<string, Allowance>();
@@ -107,13 +114,14 @@ export function createEndpointPool(dependencies: {
     const key = `${tenantId}/${name}`;
     let lent = open.get(key);
     if (lent?.revision !== stored.revision) {
-      const secrets = await openSecrets(tenantId, name, stored);
+      const tenantName = await tenantNameOf(tenantId);
+      const secrets = await openSecrets({ tenantId, tenantName }, name, stored);
       if (closed) throw stopping(name);
       // Meanwhile another use may have opened it.
       lent = open.get(key);
       if (lent?.revision !== stored.revision) {
         if (lent !== undefined) retire(key, lent);
-        lent = connect(tenantId, name, stored, secrets);
+        lent = connect({ tenantId, tenantName }, name, stored, secrets);
         open.set(key, lent);
       }
     }
@@ -132,9 +140,27 @@ export function createEndpointPool(dependencies: {
     throw heldError(triedHold(name, standing.breaker!, standing.nowMs));
   }
 
-  async function openSecrets(tenantId: string, name: string, stored: StoredEndpoint): Promise<Record<string, string>> {
+  /** What the operator lends is lent by name. */
+  async function tenantNameOf(tenantId: string): Promise<string> {
+    const [tenant] = await store.sql(tenantId, (sql) =>
+      sql.query<{ name: string }>('select name from tenant where id = $1::uuid', [tenantId]),
+    );
+    if (tenant === undefined) throw new WaybillError('not-found', 'there is no such tenant');
+    return tenant.name;
+  }
+
+  async function openSecrets(
+    { tenantId, tenantName }: NamedTenant,
+    name: string,
+    stored: StoredEndpoint,
+  ): Promise<Record<string, string>> {
     const secrets: Record<string, string> = {};
     for (const [secret, { name: storedName, ciphertext }] of Object.entries(stored.secrets)) {
+      const lent = readHostReference(storedName);
+      if (lent !== undefined) {
+        secrets[secret] = await hostSecrets.read(tenantName, lent);
+        continue;
+      }
       if (ciphertext === null)
         throw new WaybillError('invalid', `the secret ${storedName} (${secret} of ${name}) is not stored`, {
           endpoint: name,
@@ -144,8 +170,14 @@ export function createEndpointPool(dependencies: {
     return secrets;
   }
 
-  function connect(tenantId: string, name: string, stored: StoredEndpoint, secrets: Record<string, string>): Lent {
-    const opened = registry.open(stored.connector, stored.config, secrets, connectorContext);
+  function connect(
+    { tenantId, tenantName }: NamedTenant,
+    name: string,
+    stored: StoredEndpoint,
+    secrets: Record<string, string>,
+  ): Lent {
+    const localRoots = allowedTo(tenantName, connectorContext.localRoots);
+    const opened = registry.open(stored.connector, stored.config, secrets, { ...connectorContext, localRoots });
     const { id: endpointId, limits, revision } = stored;
     const allowance = allowanceOf(tenantId, stored);
     const watch: EndpointWatch = {

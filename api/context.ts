@@ -2,6 +2,7 @@ import type { Client } from '@temporalio/client';
 import type { ConnectorContext, Log } from '../connectors/contract.ts';
 import type { ConnectorRegistry } from '../connectors/registry.ts';
 import type { Caller } from '../identity/caller.ts';
+import type { HostSecrets } from '../identity/hostSecrets.ts';
 import type { TenantKeys } from '../identity/keys/tenantKeys.ts';
 import type { PasswordCheck } from '../identity/passwords.ts';
 import type { SecretBox } from '../identity/secrets.ts';
@@ -20,6 +21,7 @@ export interface ApiDependencies {
   temporalUiUrl: string | null;
   tenantKeys: TenantKeys;
   secretBox: SecretBox;
+  hostSecrets: HostSecrets;
   registry: ConnectorRegistry;
   connectorContext: ConnectorContext;
   log: Log;

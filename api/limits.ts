@@ -42,8 +42,8 @@ export const limits = {
   subscriptionsPerKey: 20,
   /** Milliseconds between two looks at a run that is watched. */
   watchIntervalMs: 500,
-  /** Milliseconds after which a watcher's key is verified again. */
-  watchAuthorisedMs: 60_000,
+  /** Milliseconds after which a watcher's key or session is verified again. */
+  watchAuthorisedMs: 5_000,
   /** Milliseconds that a watcher waits for a database that is away. */
   watchPatienceMs: 60_000,
   /** Rows looked at for one page of a search by glob; the page says whether there are more. */

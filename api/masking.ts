@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { GraphQLError } from 'graphql';
 import type { Log } from '../connectors/contract.ts';
 import { type ErrorKind, WaybillError } from '../schema/errors.ts';
-import type { ApiErrorCode } from './errorCatalogue.ts';
+import { type ApiErrorCode, apiErrorCodes } from './errorCatalogue.ts';
 
 /** Kinds whose message was written for the caller. */
 const shown: Partial<Record<ErrorKind, ApiErrorCode>> = {
@@ -26,8 +26,11 @@ export function maskError(error: unknown, log: Log): GraphQLError {
 function masked(cause: unknown, located: GraphQLError | undefined, log: Log): GraphQLError {
   const place = located ? { nodes: located.nodes ?? null, path: located.path ?? null } : {};
   if (cause instanceof WaybillError) {
-    const code = shown[cause.kind];
-    if (code !== undefined) {
+    const ofKind = shown[cause.kind];
+    if (ofKind !== undefined) {
+      const told = cause.context.code;
+      // How a session has ended is told in a stream, and by a mutation that it ends under, as it is to the next request.
+      const code = typeof told === 'string' && told in apiErrorCodes ? told : ofKind;
       const field = typeof cause.context.field === 'string' ? { field: cause.context.field } : {};
       return new GraphQLError(cause.message, { ...place, extensions: { code, retryable: !cause.permanent, ...field } });
     }

@@ -10,6 +10,7 @@ import {
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createApiKey } from '../identity/apiKeys.ts';
 import { startTestApi, type TestApi } from '../test/servers/api.ts';
+import { signInsAt } from '../test/servers/signIns.ts';
 import { apiSchema } from './schema/index.ts';
 import { signInMutations } from './visitors.ts';
 
@@ -47,7 +48,10 @@ describe('permissions', () => {
           expect(rule, field.name).toEqual({ anybody: true });
           continue;
         }
-        expect([...open, ...aboutTheCaller].includes(field.name) ? rule?.signedIn : rule?.may, `${root.name}.${field.name}`).toBeTruthy();
+        expect(
+          [...open, ...aboutTheCaller].includes(field.name) ? rule?.signedIn : rule?.may,
+          `${root.name}.${field.name}`,
+        ).toBeTruthy();
       }
   });
 
@@ -127,6 +131,37 @@ describe('permissions', () => {
     );
     expect(events.map(({ cidrs }) => cidrs)).toContainEqual(['127.0.0.0/9']);
   });
+});
+
+describe('a session in which somebody acts as an owner', () => {
+  /** Each mutation that is not named here makes, changes or ends a credential or a right, also one that comes later. */
+  const done = [
+    ...['applyConfiguration', 'removeEndpoint', 'acceptHostKey', 'checkEndpoint', 'sweepEndpoint'],
+    ...['pauseEndpoint', 'resumeEndpoint', 'startRun', 'cancelRun', 'pauseRun', 'resumeRun', 'retryRun'],
+    ...['retryDelivery', 'resendDelivery', 'closeSession'],
+  ];
+
+  test('makes, changes and ends no credential, and does the rest', async () => {
+    const signIns = await signInsAt(api);
+    const { sessionId: serviceSessionId } = await signIns.openImmutable({ userName: 'olga' });
+    const given = { serviceSessionId, userId: signIns.userIds.olga, applicationId: 20 };
+    const { sessionId } = await signIns.call('openImmutableImpersonate', given);
+    const before = await api.database.asOwner(credentials);
+    const forbidden = [];
+    for (const field of Object.values(roots[1]!.getFields())) {
+      if (isWayIn(field)) continue;
+      const { body } = await api.graphql(sessionId, `mutation { ${callOf(field)} }`);
+      expect(body.errors, field.name).toBeUndefined();
+      if (body.data[field.name].__typename === 'ForbiddenError') forbidden.push(field.name);
+    }
+    const all = Object.values(roots[1]!.getFields()).filter((field) => !isWayIn(field));
+    expect(forbidden).toEqual(all.map(({ name }) => name).filter((name) => !done.includes(name)));
+    expect(await api.database.asOwner(credentials)).toEqual(before);
+  });
+
+  const credentials = `select (select count(*) from api_key)::int as keys, (select count(*) from principal)::int as principals,
+    (select count(*) from secret)::int as secrets, (select string_agg(hash, '' order by hash) from principal_password) as passwords,
+    (select count(*) from integration)::int as integrations`;
 });
 
 /** A call of a root field with whatever arguments it needs. */

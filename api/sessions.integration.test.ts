@@ -1,9 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createOpenSession } from '../identity/sessions/openSession.ts';
 import { newSessionText } from '../identity/sessions/sessionText.ts';
-import { openStore } from '../prisma/store.ts';
-import { silentLog } from '../test/servers/database.ts';
-import { facts, hashOf, type SignIns, startSignIns } from '../test/servers/signIns.ts';
+import { facts, hashOf, password, type SignIns, startSignIns } from '../test/servers/signIns.ts';
 
 let signIns: SignIns;
 beforeAll(async () => {
@@ -80,51 +77,80 @@ describe('a session', () => {
   });
 });
 
-describe('many at once', () => {
-  test('800 sign-ins of one user and application in two processes leave one live session, and none fails', {
-    timeout: 120_000,
-  }, async () => {
-    const { store: first, tenants, applicationUrl, systemUrl, asOwner } = signIns.api.database;
-    const { secretBox } = signIns.api;
-    const second = openStore({ applicationUrl, systemUrl, log: silentLog });
-    const [user] = await asOwner<{ principalId: string; userNumber: number; name: string; role: string }>(
-      `select id as "principalId", user_number as "userNumber", name, role from principal
-        where name = 'ben' and tenant_id = $1::uuid`,
-      [tenants.a.tenantId],
+describe('two processes at once', () => {
+  let urls: string[];
+  beforeAll(async () => {
+    urls = [signIns.api.url, await signIns.api.startAnother()];
+  });
+
+  test('800 sign-ins of one user and application leave one live session, and none fails', async () => {
+    const given = { userName: 'olga', password, applicationId: 21 };
+    const opened = await Promise.all(
+      Array.from({ length: 800 }, (_, index) => signIns.call('open', given, urls[index % 2])),
     );
-    const openers = [first, second].map((store) => createOpenSession({ store, secretBox }));
-    const session = {
-      tenantId: tenants.a.tenantId,
-      user: user!,
-      applicationId: 1002,
-      method: 'open',
-      kind: 'replaceable',
-      clientVersion: null,
-      ipAddress: null,
-      userString: null,
-      impersonation: null,
-    } as const;
-    const opened = await Promise.all(Array.from({ length: 800 }, (_, index) => openers[index % 2]!(session)));
-    await second.close();
-    expect(new Set(opened.map(({ text }) => text)).size).toBe(800);
-    const states = await asOwner<{ live: boolean; count: number }>(
-      `select ended_at is null as live, count(*)::int as count from session
-        where principal_id = $1::uuid and application_id = 1002 and kind = 'replaceable' group by 1 order by 1 desc`,
-      [user!.principalId],
+    for (const session of opened) expect(session, JSON.stringify(session)).toHaveProperty('sessionId');
+    const texts = new Set(opened.map(({ sessionId }) => sessionId as string));
+    expect(texts.size).toBe(800);
+    const rows = await signIns.api.database.asOwner<{ hash: Buffer; live: boolean; reason: string | null }>(
+      `select s.token_hash as hash, s.ended_at is null as live, s.end_reason as reason
+         from session s join principal p on p.id = s.principal_id
+        where p.name = 'olga' and s.application_id = 21`,
     );
-    expect(states).toEqual([
-      { live: true, count: 1 },
-      { live: false, count: 799 },
+    expect(rows).toHaveLength(800);
+    const [live, ...others] = rows.filter((row) => row.live);
+    expect(others).toEqual([]);
+    expect(new Set(rows.filter((row) => !row.live).map(({ reason }) => reason))).toEqual(new Set(['replaced']));
+    const [alive, over] = [true, false].map((isLive) =>
+      opened.find(({ sessionId }) => hashOf(sessionId).equals(live!.hash) === isLive),
+    );
+    expect([await signIns.codeOf(alive.sessionId), await signIns.codeOf(over.sessionId)]).toEqual([
+      'alive',
+      '401 SESSION_REPLACED',
     ]);
   });
 
-  test('50 over HTTP with a password leave one live session, and none fails', { timeout: 60_000 }, async () => {
-    const opened = await Promise.all(
-      Array.from({ length: 50 }, () => signIns.open({ userName: 'olga', applicationId: 21 })),
+  test.each([1, 2])('take a ticket once, by whichever mutation it is shown: version %i', async (version) => {
+    const { api } = signIns;
+    const create = `mutation { createIntegration(input: { name: "portal-${version}", site: "x", legacy: true }) { __typename } }`;
+    await api.graphql(api.keys.a, create);
+    const make = `mutation { createTicket(input: { integration: "portal-${version}", user: "ACME\\\\ben", version: ${version} }) { ... on TicketPayload { ticket } } }`;
+    const { ticket } = (await api.graphql(api.keys.a, make)).body.data.createTicket;
+    const given = { ticket, applicationId: 21 };
+    const answers = await Promise.all(
+      [0, 1, 2, 3, 4, 5, 6, 7].map((index) =>
+        index < 4
+          ? signIns.call('openWithTicket', given, urls[index % 2])
+          : signIns.call('openWithTicketEx', { ...given, emailAddress: 'ben@example.com' }, urls[index % 2]),
+      ),
     );
-    for (const session of opened) expect(session.__typename).toBe('SessionData');
-    const codes = await Promise.all(opened.map(({ sessionId }) => signIns.codeOf(sessionId)));
-    expect(codes.filter((code) => code === 'alive')).toHaveLength(1);
-    expect(codes.filter((code) => code === '401 SESSION_REPLACED')).toHaveLength(49);
+    const codes = answers.map(({ __typename, code }) => code ?? __typename).sort();
+    expect(codes).toEqual(['SessionData', ...Array.from({ length: 7 }, () => 'TICKET_REFUSED')]);
+    expect((await signIns.denials()).slice(-7).map(({ reason }) => reason)).toEqual(Array(7).fill('used'));
+  });
+
+  test('of the same new e-mail address make one user', async () => {
+    const { api } = signIns;
+    const make = (index: number) =>
+      `mutation { createTicket(input: { integration: "portal-2", user: "ACME\\\\${index}", version: 2 }) { ... on TicketPayload { ticket } } }`;
+    const tickets = await Promise.all(
+      [0, 1, 2, 3, 4, 5].map(
+        async (index) => (await api.graphql(api.keys.a, make(index))).body.data.createTicket.ticket,
+      ),
+    );
+    const opened = await Promise.all(
+      tickets.map((ticket, index) =>
+        signIns.call(
+          'openWithTicketEx',
+          { ticket, applicationId: 21, emailAddress: index % 2 === 0 ? 'Nina@New.example' : 'nina@new.EXAMPLE' },
+          urls[index % 2],
+        ),
+      ),
+    );
+    expect(new Set(opened.map(({ userId }) => userId)).size).toBe(1);
+    expect(opened[0].user).toMatchObject({ role: 'uploader', userName: 'nina@new.example' });
+    const created = await api.database.asOwner(
+      `select 1 from audit_event where type = 'user.created' and data->>'email' ilike 'nina@%'`,
+    );
+    expect(created).toHaveLength(1);
   });
 });

@@ -229,6 +229,11 @@ describe('2.3.2.6 OpenImmutableUserString', () => {
       userString: 'E7',
       ip: '2001:db8::7',
     });
+    // Nobody writes an address of their own into the audit log.
+    expect(await openWith({ ...byPassword, ipAddress: '2001:db8::7' })).toMatchObject({
+      code: 'INVALID_INPUT',
+      path: ['ipAddress'],
+    });
     for (const mixed of [{ ...byPassword, ...given }, { userName: 'anna' }, { serviceSessionId }, {}])
       expect(await openWith(mixed)).toMatchObject({ __typename: 'InvalidInputError' });
   });

@@ -91,6 +91,30 @@ describe('2.3.2.3 OpenWithTicketEx', () => {
     expect(await signIns.codeOf(first.sessionId)).toBe('401 SESSION_REPLACED');
   });
 
+  test('nobody is made by what is refused, and who is disabled stays outside', async () => {
+    const users = () =>
+      signIns.api.database.asOwner<{ email: string }>(`select email from principal where kind = 'user' order by email`);
+    const before = await users();
+    const bad: Array<[string, Record<string, unknown>, string]> = [
+      ['applicationId', { applicationId: 4711 }, 'APPLICATION_REFUSED'],
+      ['emailAddress', { emailAddress: `${'x'.repeat(250)}@new.example` }, 'INVALID_INPUT'],
+      ['emailAddress', { emailAddress: 'a\u0000b@new.example' }, 'INVALID_INPUT'],
+      ['emailAddress', { emailAddress: 'a\u001b[2J@new.example' }, 'INVALID_INPUT'],
+      ['firstName', { firstName: 'x'.repeat(101) }, 'INVALID_INPUT'],
+      ['lastName', { lastName: 'Ne\u0007u' }, 'INVALID_INPUT'],
+    ];
+    for (const [index, [field, more, code]] of bad.entries())
+      expect(await withTicketEx(await ticketFor(`ACME\\bad-${index}`), 'late@new.example', more), field).toMatchObject({
+        code,
+        path: [field],
+      });
+    expect(await users()).toEqual(before);
+    await signIns.createUser('dora', 'operator');
+    await signIns.api.database.asOwner(`update principal set disabled_at = now() where name = 'dora'`);
+    expect(await withTicketEx(await ticketFor('ACME\\for-dora'), 'DORA@example.com')).toMatchObject(refused);
+    expect((await signIns.denials()).at(-1)).toMatchObject({ reason: 'disabled', user: 'DORA@example.com' });
+  });
+
   test('a ticket is needed all the same, and an address that can be one', async () => {
     expect(await withTicketEx('garbage', 'olga@example.com')).toMatchObject(refused);
     expect(await withTicketEx(await ticketFor('ACME\\z'), 'no address')).toMatchObject({

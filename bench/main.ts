@@ -12,6 +12,7 @@ import { alone, type Group, type Measurement } from './benchmark.ts';
 import { foreachScale } from './foreach-scale.ts';
 import { paddingOracle } from './paddingOracle.ts';
 import { sftp } from './sftp.ts';
+import { signIn } from './signIn.ts';
 import { steps } from './steps.ts';
 import { transfers } from './transfers/group.ts';
 import { validate } from './validate.ts';
@@ -23,6 +24,7 @@ const groups: readonly Group[] = [
   alone(foreachScale),
   alone(validate),
   alone(paddingOracle),
+  signIn,
 ];
 
 type Line = Required<Measurement> & { ratio: number };

@@ -3,6 +3,7 @@ import { request } from 'node:http';
 import { Client, Connection } from '@temporalio/client';
 import { createApi } from '../api/server.ts';
 import { createRegistry } from '../connectors/registry.ts';
+import { noHostSecrets } from '../identity/hostSecrets.ts';
 import { insertIntegration } from '../identity/tickets/integrations.ts';
 import { createDialler } from '../network/dialler.ts';
 import { testKeys } from '../test/keys.ts';
@@ -156,7 +157,15 @@ async function withApi<Result>(
   const connection = Connection.lazy({ address: '127.0.0.1:1' });
   const dialler = createDialler({ loopback: true, allow: [] });
   const api = await createApi({
-    ...{ store, ...keys, log: silent, namespace: 'default', temporalUiUrl: null, version: 'bench' },
+    ...{
+      store,
+      ...keys,
+      hostSecrets: noHostSecrets,
+      log: silent,
+      namespace: 'default',
+      temporalUiUrl: null,
+      version: 'bench',
+    },
     temporal: new Client({ connection }),
     registry: createRegistry(),
     connectorContext: { dialler, localRoots: [], log: silent },

@@ -5,6 +5,7 @@ import { createEndpointPool } from '../activities/endpoints.ts';
 import { createRunActivities } from '../activities/index.ts';
 import { createBuffers } from '../activities/transfer/buffers.ts';
 import { createRegistry } from '../connectors/registry.ts';
+import { noHostSecrets } from '../identity/hostSecrets.ts';
 import { createMasterKeys } from '../identity/keys/masterKeys.ts';
 import { createTenantKeys } from '../identity/keys/tenantKeys.ts';
 import { createSecretBox } from '../identity/secrets.ts';
@@ -129,6 +130,7 @@ async function withHandWorker<Result>(
     store,
     registry: createRegistry(),
     secretBox: createSecretBox(createTenantKeys(store, createMasterKeys(Buffer.alloc(32)))),
+    hostSecrets: noHostSecrets,
     connectorContext: { dialler, localRoots: [], log },
     log,
   });

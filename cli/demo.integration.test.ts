@@ -30,6 +30,7 @@ test('the demo moves every file with proof, prints one JSON object last, and lea
   for (const { sha256, state } of report.deliveries)
     expect([sha256, state]).toEqual([expect.stringMatching(/^[0-9a-f]{64}$/), 'settled']);
   expect(stdout).toContain('signature verified');
+  expect(stdout + stderr).not.toMatch(/PRIVATE KEY|whsec_|\bwb_[a-z]+_[0-9A-Za-z]|\bwbs_[0-9A-Za-z]|password:/);
   expect(stderr).toMatch(/SFTP partner: (this machine's OpenSSH sshd|a small one on ssh2)/);
 
   // Another demo may run on this machine; this one's folder has a name of its own.

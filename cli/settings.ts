@@ -1,7 +1,11 @@
 import { type Static, type TProperties, Type } from 'typebox';
 import { Value } from 'typebox/value';
+import type { HostAllowances } from '../identity/hostSecrets.ts';
 import { WaybillError } from '../schema/errors.ts';
 import { parseDurationMs } from '../schema/quantities.ts';
+
+/** An entry is for one tenant when its name stands before it. */
+const forTenant = '([A-Za-z0-9._-]{1,253}=)?';
 
 /** The environment: this file reads it, nothing else does. Every setting is declared here with its check and its words. */
 const serviceSchema = Type.Object({
@@ -33,9 +37,18 @@ const serviceSchema = Type.Object({
     default: 4000,
     description: 'Port of the API; 0 takes a free one.',
   }),
-  WAYBILL_LOCAL_ROOTS: Type.Array(Type.String({ pattern: '^(/|\\*$)' }), {
+  WAYBILL_LOCAL_ROOTS: Type.Array(Type.String({ pattern: `^${forTenant}(/|\\*$)` }), {
     default: [],
-    description: 'Absolute folders, separated by commas, that local endpoints may use; * allows all.',
+    description:
+      'Absolute folders, separated by commas, that local endpoints may use, each for all tenants or as tenant=/folder; * allows all.',
+  }),
+  WAYBILL_WORKER_FILES: Type.Array(Type.String({ pattern: `^${forTenant}/` }), {
+    default: [],
+    description: 'Files such as tenant=/etc/keys/*, separated by commas, that endpoints may name by { workerFile }.',
+  }),
+  WAYBILL_WORKER_ENV: Type.Array(Type.String({ pattern: `^${forTenant}[A-Za-z_][A-Za-z0-9_]*\\*?$` }), {
+    default: [],
+    description: 'Variables such as tenant=ACME_*, separated by commas, that endpoints may name by { workerEnv }.',
   }),
   WAYBILL_AWS_CREDENTIALS: Type.Union([Type.Literal('none'), Type.Literal('ambient')], {
     default: 'none',
@@ -112,6 +125,7 @@ export interface ServiceSettings {
   host: string;
   port: number;
   localRoots: readonly string[];
+  hostAllowances: HostAllowances;
   awsCredentials: 'none' | 'ambient';
   egress: { loopback: boolean; allow: readonly string[] };
   pluginsFile: string | null;
@@ -135,6 +149,11 @@ export function readServiceSettings(environment: Environment): ServiceSettings {
     host: values.WAYBILL_HOST,
     port: values.WAYBILL_PORT,
     localRoots: values.WAYBILL_LOCAL_ROOTS,
+    hostAllowances: {
+      files: values.WAYBILL_WORKER_FILES,
+      variables: values.WAYBILL_WORKER_ENV,
+      environment: withoutSettings(environment),
+    },
     awsCredentials: values.WAYBILL_AWS_CREDENTIALS,
     egress: { loopback: values.WAYBILL_EGRESS_LOOPBACK, allow: values.WAYBILL_EGRESS_ALLOW },
     pluginsFile: values.WAYBILL_PLUGINS ?? null,
@@ -142,6 +161,12 @@ export function readServiceSettings(environment: Environment): ServiceSettings {
     sweepEveryMs: parseDurationMs(values.WAYBILL_SWEEP_EVERY) ?? null,
     logLevel: values.WAYBILL_LOG_LEVEL,
   };
+}
+
+/** Whatever an operator lends by a pattern, the keys of the installation are not among it. */
+function withoutSettings(environment: Environment): Environment {
+  const isOurs = (name: string) => /^(WAYBILL|DATABASE|TEMPORAL)_/.test(name);
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !isOurs(name)));
 }
 
 export interface MigrateSettings {

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { eventually } from '../connectors/conformance/steps.ts';
 import { taskQueues } from '../schema/workflow.ts';
 import { waybill } from '../test/commandLine.ts';
-import { fillTenant } from '../test/filledTenant.ts';
+import { plantRows } from '../test/plantedRows.ts';
 import { post } from '../test/servers/api.ts';
 import { type Line, startLine } from '../test/servers/line.ts';
 import type { Removal } from './services/tenants.ts';
@@ -134,7 +134,7 @@ describe('tenants delete', () => {
     const { tenantId, key } = await createBusy('doomed');
     // What it has had before: a run that has ended, a row in every table, and work of other kinds.
     await line.api.graphql(key, '{ viewer { tenant } }');
-    await fillTenant(line.api.database, { tenantId, principalId: a.principalId });
+    await plantRows(line.api.database, { tenantId, principalId: a.principalId });
     const { workflow, schedule } = line.api.temporal;
     const start = (workflowId: string) =>
       workflow.start('webhookRetry', { workflowId, taskQueue: 'nobody-polls', args: [] });

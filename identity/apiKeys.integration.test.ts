@@ -232,3 +232,13 @@ test('a key is rotated once, also when several ask at once; one that has ended, 
   for (const overlapMs of [-1, 0.5, 8 * 24 * hourMs])
     await expect(rotate(other.id, overlapMs)).rejects.toMatchObject({ kind: 'invalid', context: { field: 'overlap' } });
 });
+
+test('where a key leads is remembered, and what it is good for is not', async () => {
+  const { a } = database.tenants;
+  const { secret, id } = await createApiKey(database.store, { ...a, name: 'remembered', scopes: ['*'] });
+  expect(await verifyApiKey(database.store, secret)).toMatchObject({ tenantId: a.tenantId });
+  await revokeApiKey(database.store, { tenantId: a.tenantId, id });
+  await expect(verifyApiKey(database.store, secret)).rejects.toThrow(/revoked/);
+  await database.asOwner('delete from api_key where id = $1', [id]);
+  await expect(verifyApiKey(database.store, secret)).rejects.toMatchObject({ kind: 'unauthenticated' });
+});

@@ -128,19 +128,17 @@ export async function verifyApiKey(store: Store, text: string, address?: string)
   const place = await store.findCredential('api_key', hash);
   if (!place) throw unknownKey();
   const { tenantId, credentialId: apiKeyId } = place;
-  return store.sql(tenantId, async (sql) => {
-    const [key] = await sql.query<KeyRow>(selectKey, [tenantId, apiKeyId]);
-    if (!key || key.keyId !== parsed.keyId || !timingSafeEqual(key.hash, hash)) throw unknownKey();
-    const { allowedCidrs } = key;
-    // The words of an unknown key: who took it learns nothing; the operator does, from the context.
-    if (allowedCidrs.length > 0 && !holdsAddress(allowedCidrs, address))
-      throw unknownKey({ reason: addressNotAllowed, keyId: key.keyId, address });
-    refuseEnded(key);
-    if (key.useIsNews) await sql.query(noteUse, [tenantId, apiKeyId]);
-    const { tenantName, principalId, principalName, role, scopes } = key;
-    const credential = { kind: 'key' as const, id: apiKeyId };
-    return { tenantId, tenantName, principalId, principalName, role, scopes, allowedCidrs, credential };
-  });
+  const [key] = await store.look<KeyRow>(tenantId, selectKey, [tenantId, apiKeyId]);
+  if (!key || key.keyId !== parsed.keyId || !timingSafeEqual(key.hash, hash)) throw unknownKey();
+  const { allowedCidrs } = key;
+  // The words of an unknown key: who took it learns nothing; the operator does, from the context.
+  if (allowedCidrs.length > 0 && !holdsAddress(allowedCidrs, address))
+    throw unknownKey({ reason: addressNotAllowed, keyId: key.keyId, address });
+  refuseEnded(key);
+  if (key.useIsNews) await store.sql(tenantId, (sql) => sql.query(noteUse, [tenantId, apiKeyId]));
+  const { tenantName, principalId, principalName, role, scopes } = key;
+  const credential = { kind: 'key' as const, id: apiKeyId };
+  return { tenantId, tenantName, principalId, principalName, role, scopes, allowedCidrs, credential };
 }
 
 /** `withdrawApiKey` in a transaction of its own. */

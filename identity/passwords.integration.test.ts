@@ -152,6 +152,53 @@ describe('a password', () => {
   });
 });
 
+describe('of many who come at once', () => {
+  test('those with the same name and password cost one hash, and each is let in', async () => {
+    await addUser('crowd');
+    const before = { ...computed };
+    const names = Array.from({ length: 300 }, (_, index) => (index % 2 === 0 ? 'crowd' : 'CROWD'));
+    for (const { name } of await Promise.all(names.map((name) => prove(name)))) expect(name).toBe('crowd');
+    expect(computed).toEqual({ ...before, comparisons: before.comparisons + 1 });
+  });
+
+  test('each wrong one counts, and the password of another user or tenant is another one', async () => {
+    const id = await addUser('crowded-out');
+    await addUser('beside');
+    const before = { ...computed };
+    const wrong = Array.from({ length: wrongInARow }, () => reasonOf(prove('crowded-out', 'wrong for both')));
+    const { tenantId } = database.tenants.b;
+    const elsewhere = check.prove(database.store, tenantId, { userName: 'beside', password: 'wrong for both' });
+    const reasons = await Promise.all([...wrong, reasonOf(prove('beside', 'wrong for both')), reasonOf(elsewhere)]);
+    expect(reasons).toEqual([...wrong.map(() => 'wrong'), 'wrong', 'unknown']);
+    expect(computed.comparisons).toBe(before.comparisons + 3);
+    expect((await rowOf(id)).failures).toBe(wrongInARow);
+  });
+
+  test('none is refused because another one has renewed the hash', async () => {
+    await addUser('renewed-at-once', {
+      hash: await hash(password, { memoryCost: 8_192, timeCost: 1, parallelism: 1 }),
+    });
+    // Two processes, which share no work: both have compared before either has renewed.
+    const both = Promise.withResolvers<void>();
+    let compared = 0;
+    const held: PasswordHashing = {
+      ...hashing,
+      matches: async (stored, text) => {
+        const isRight = await hashing.matches(stored, text);
+        if (++compared === 2) both.resolve();
+        await both.promise;
+        return isRight;
+      },
+    };
+    const checks = [1, 2].map(() => createPasswordCheck({ secretBox, hashing: held }));
+    const attempt = { userName: 'renewed-at-once', password };
+    const proven = await Promise.all(
+      checks.map((one) => one.prove(database.store, database.tenants.a.tenantId, attempt)),
+    );
+    for (const { name } of proven) expect(name).toBe('renewed-at-once');
+  });
+});
+
 describe('the lock-out', () => {
   test('begins with the tenth wrong password in a row, with one event, and the right one is not looked at either', async () => {
     const id = await addUser('guessed');

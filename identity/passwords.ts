@@ -5,6 +5,8 @@ import { createPasswordHashing, noPassword, type PasswordHashing } from './passw
 import { checkAttempt, type PasswordAttempt } from './passwordRules.ts';
 import type { ProvenUser } from './provenUser.ts';
 import type { SecretBox } from './secrets.ts';
+import { createTurns } from './sessions/turns.ts';
+import { createTogetherOnce } from './togetherOnce.ts';
 import { stepOfCode } from './totp.ts';
 
 /** Wrong passwords or codes in a row after which the next ones are not looked at for a while. */
@@ -13,8 +15,11 @@ export const wrongInARow = 10;
 const firstLockSeconds = 60;
 const longestLockSeconds = 3_600;
 
-/** Why somebody was not let in. For the audit log: the caller reads the same words for all of them. */
-type RefusalReason = 'unknown' | 'wrong' | 'locked' | 'disabled' | 'second-factor';
+/**
+ * Why somebody was not let in. For the audit log: the caller reads the same words for all of them. `changed`: the password
+ * was right for a hash that is no longer there; it is compared once more.
+ */
+type RefusalReason = 'unknown' | 'wrong' | 'changed' | 'locked' | 'disabled' | 'second-factor';
 
 export interface PasswordCheck {
   /**
@@ -31,18 +36,27 @@ export interface PasswordCheck {
 /** One for each process: its limits are those of the machine. */
 export function createPasswordCheck(options: { secretBox: SecretBox; hashing?: PasswordHashing }): PasswordCheck {
   const { secretBox, hashing = createPasswordHashing() } = options;
+  const together = createTogetherOnce<Comparison>();
+  const turns = createTurns();
+
   return {
     hash: (password) => hashing.hash(password),
     prove: async (store, tenantId, attempt) => {
       checkAttempt(attempt);
       const { userName, password } = attempt;
-      const known = await store.sql(tenantId, (sql) => findHash(sql, tenantId, userName));
-      const isRight = await hashing.matches(known?.hash ?? null, password);
-      const rehashed = isRight && hashing.isOutdated(known!.hash!) ? await hashing.hash(password) : null;
-      const proof = { known, isRight, rehashed, attempt };
-      const answer = await store.sql(tenantId, (sql) => judge(sql, tenantId, proof, secretBox));
-      if (typeof answer !== 'string') return answer;
-      throw new WaybillError('unauthenticated', 'the user name or the password is not right', { reason: answer });
+      const who = [tenantId, userName.toLowerCase()];
+      const answer = async () => {
+        // Hundreds of one user with one password cost one hash: nobody else has to wait for all of theirs.
+        const comparison = await together([...who, password], () => compare(store, hashing, tenantId, attempt));
+        // They are judged one after the other: those that wait do it here, not each with a connection that others need.
+        return turns.take(JSON.stringify(who), () =>
+          store.sql(tenantId, (sql) => judge(sql, tenantId, { ...comparison, attempt }, secretBox)),
+        );
+      };
+      let judged = await answer();
+      if (judged === 'changed') judged = await answer();
+      if (typeof judged !== 'string') return judged;
+      throw new WaybillError('unauthenticated', 'the user name or the password is not right', { reason: judged });
     },
   };
 }
@@ -57,13 +71,14 @@ interface Known extends Record<string, unknown> {
   hash: string | null;
 }
 
-interface Proof {
+interface Comparison {
   known: Known | undefined;
   isRight: boolean;
   /** The same password under today's parameters, when its hash was made with others. */
   rehashed: string | null;
-  attempt: PasswordAttempt;
 }
+
+type Proof = Comparison & { attempt: PasswordAttempt };
 
 interface PasswordRow extends Record<string, unknown> {
   hash: string;
@@ -80,6 +95,18 @@ interface PasswordRow extends Record<string, unknown> {
 }
 
 const nobody = '00000000-0000-0000-0000-000000000000';
+
+async function compare(
+  store: Store,
+  hashing: PasswordHashing,
+  tenantId: string,
+  { userName, password }: PasswordAttempt,
+): Promise<Comparison> {
+  const known = await store.sql(tenantId, (sql) => findHash(sql, tenantId, userName));
+  const isRight = await hashing.matches(known?.hash ?? null, password);
+  const rehashed = isRight && hashing.isOutdated(known!.hash!) ? await hashing.hash(password) : null;
+  return { known, isRight, rehashed };
+}
 
 async function findHash(sql: Sql, tenantId: string, userName: string): Promise<Known | undefined> {
   const [known] = await sql.query<Known>(
@@ -110,8 +137,9 @@ async function judge(
   };
   if (row === undefined) return refuse(known === undefined ? 'unknown' : 'wrong');
   if (row.locked) return refuse('locked');
-  // Another one may have been set since it was looked at.
-  if (!isRight || row.hash !== known!.hash) return refuse('wrong');
+  if (!isRight) return refuse('wrong');
+  // Another one was set since it was looked at, or the same one under today's parameters.
+  if (row.hash !== known!.hash) return refuse('changed');
   const secondFactor = await checkSecondFactor(row, attempt.oneTimeCode, (sealed) =>
     secretBox.open(tenantId, totpSecretName(principalId), sealed),
   );

@@ -8,8 +8,16 @@ export interface Dialler {
   /** An undici dispatcher behind the same guard, for webhooks and HTTP connectors. Redirects are not followed. */
   readonly http: Dispatcher;
   /** As `http`, with trust and identity of its own for TLS; the caller closes it. Throws invalid when a text is no certificate or key. */
-  httpWith(identity: TlsIdentity): Dispatcher;
+  httpWith(identity: TlsIdentity, terms?: HttpTerms): Dispatcher;
   close(): Promise<void>;
+}
+
+export interface HttpTerms {
+  /**
+   * What a handler is given of a body over plain HTTP is its own only until it returns: the connection reads into that memory
+   * again. Nobody may pause an answer then, nor use `request` and `fetch`, which keep what they are given.
+   */
+  lendsBody: boolean;
 }
 
 /** Texts in PEM format. */

@@ -5,6 +5,7 @@ import { WaybillError } from '../schema/errors.ts';
 import { cancellation, orCancelled, throwIfCancelled } from './cancellation.ts';
 import type { Dialler, EgressPolicy, TlsIdentity } from './contract.ts';
 import { type CheckedAddress, checkPolicy, resolveAllowed } from './egress.ts';
+import { lending } from './lending.ts';
 import { outOfOpenFiles, raiseOpenFiles } from './openFiles.ts';
 
 /** How long an HTTP connection may take to be made; a caller's own deadline comes on top. */
@@ -14,10 +15,10 @@ const httpConnectionsPerOrigin = 64;
 /** The only way out of the process: see `network/contract.ts`. Throws invalid when an `allow` range is not a CIDR. */
 export function createDialler(policy: EgressPolicy): Dialler {
   checkPolicy(policy);
-  const http = createAgent(policy, {});
+  const http = createAgent(policy, {}, false);
   return {
     http,
-    httpWith: (identity) => createAgent(policy, tlsOptions(identity)),
+    httpWith: (identity, terms) => createAgent(policy, tlsOptions(identity), terms?.lendsBody ?? false),
     connect: (host, port, options) => connectChecked(policy, host, port, options),
     close: () => http.destroy(),
   };
@@ -129,20 +130,17 @@ function errorCode(error: Error): string | undefined {
  * Undici behind the same guard. The address is checked and pinned at every new connection, so a name that changes its
  * address between two requests is checked again. `undici.request` follows no redirect unless an interceptor is added.
  */
-function createAgent(policy: EgressPolicy, tls: TlsOptions): Agent {
+function createAgent(policy: EgressPolicy, tls: TlsOptions, lendsBody: boolean): Agent {
   return new Agent({
     connections: httpConnectionsPerOrigin,
     allowH2: false,
     connect: (options, callback) => {
       resolveAllowed(options.hostname, policy).then(
         (addresses) => {
-          const connector = buildConnector({
-            ...tls,
-            timeout: httpConnectTimeoutMs,
-            allowH2: false,
-            lookup: pinned(addresses),
-          });
-          connector(toPinnedHost(options, addresses), callback);
+          const terms = { ...tls, timeout: httpConnectTimeoutMs, allowH2: false, lookup: pinned(addresses) };
+          const pinnedOptions = toPinnedHost(options, addresses);
+          if (lendsBody && options.protocol === 'http:') lending(terms, pinnedOptions, callback);
+          else buildConnector(terms)(pinnedOptions, callback);
         },
         (error) => callback(error, null),
       );

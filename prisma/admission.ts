@@ -95,13 +95,13 @@ export async function requestCancelOfAll(sql: Sql, tenantId: string): Promise<Ru
   );
 }
 
-/** How many runs of the tenant have not ended. */
-export async function unfinishedCount(sql: Sql, tenantId: string): Promise<number> {
-  const [row] = await sql.query<{ count: number }>(
-    `select count(*)::int as count from run where tenant_id = $1::uuid and status in ('starting', 'running')`,
+/** The runs of the tenant that have not ended. */
+export async function runsThatGoOn(sql: Sql, tenantId: string): Promise<RunToStop[]> {
+  return sql.query<RunToStop>(
+    `select id, workflow_id as "workflowId", pipeline_name as "pipelineName" from run
+      where tenant_id = $1::uuid and status in ('starting', 'running')`,
     [tenantId],
   );
-  return row!.count;
 }
 
 /** `requestCancel` of every run that these sessions have started and that goes on. Gives those that had not been asked before. */

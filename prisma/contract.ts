@@ -14,6 +14,12 @@ export interface Store {
    * wait for ever when all of those have to wait for it. Statements of a moment only.
    */
   aside<Result>(tenantId: string, work: (sql: Sql) => Promise<Result>): Promise<Result>;
+  /** What one statement that changes nothing gives, in one trip to the database: for what every request asks first. */
+  look<Row extends Record<string, unknown>>(
+    tenantId: string,
+    statement: string,
+    values: readonly string[],
+  ): Promise<Row[]>;
   /** Where the credential of that SHA-256 belongs: the one look-up before the tenant is known. Undefined when there is none. */
   findCredential(kind: string, hash: Buffer): Promise<{ tenantId: string; credentialId: string } | undefined>;
   /** A transaction of the system role: across tenants, for the outbox and the sweeps. Throws unsupported in a process without that role. */

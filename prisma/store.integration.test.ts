@@ -26,6 +26,22 @@ test('Prisma and SQL of one withTenant share its transaction', async () => {
   expect(seen).toEqual(['shared', 'g']);
 });
 
+test('a look sees what its tenant sees, takes any text for a value, and changes nothing', async () => {
+  const { a, b } = database.tenants;
+  const odd = `it's; rollback; drop table secret; --\\ $1`;
+  await database.store.sql(a.tenantId, (sql) => sql.query(insertSecret, [a.tenantId, odd]));
+  const named = (tenantId: string) =>
+    database.store.look(tenantId, 'select name from secret where name = $1::text', [odd]);
+  expect(await named(a.tenantId)).toEqual([{ name: odd }]);
+  expect(await named(b.tenantId)).toEqual([]);
+  const forget = database.store.look(a.tenantId, 'delete from secret where name = $1::text returning name', [odd]);
+  await expect(forget).rejects.toMatchObject({ kind: 'unavailable' });
+  await expect(database.store.look(a.tenantId, 'select $1::uuid', ['no id'])).rejects.toMatchObject({
+    kind: 'invalid',
+  });
+  expect(await named(a.tenantId)).toEqual([{ name: odd }]);
+});
+
 test('what fails leaves nothing, whether through Prisma or SQL', async () => {
   const { tenantId } = database.tenants.a;
   const failure = new Error('no');

@@ -20,6 +20,9 @@ const applicationConnections = 20;
 const systemConnections = 4;
 const asideConnections = 2;
 
+/** Keys and sessions whose place is kept in memory: some megabytes. */
+const placesRemembered = 10_000;
+
 /** The part of pino that is used. */
 export interface StoreLog {
   warn(facts: object, message: string): void;
@@ -50,6 +53,7 @@ export function openStore({ applicationUrl, systemUrl, log }: StoreOptions): Sto
     return system;
   };
   const stops = new Set<() => Promise<void>>();
+  const places = new Map<string, CredentialPlace>();
 
   return {
     withTenant: async (tenantId, work) => {
@@ -75,16 +79,20 @@ export function openStore({ applicationUrl, systemUrl, log }: StoreOptions): Sto
       const tenant = checkedTenant(tenantId);
       return translated('aside', () => inTransaction(apart, `begin; ${enterTenant(tenant)}`, work));
     },
+    look: async (tenantId, statement, values) => {
+      const enter = enterTenant(checkedTenant(tenantId));
+      return translated('look', () => lookOnce(application, enter, statement, values));
+    },
     findCredential: async (kind, hash) => {
-      const [row] = await translated('findCredential', () =>
-        inTransaction(application, `begin; ${presentCredential(hash)}`, (sql) =>
-          sql.query<{ tenantId: string; credentialId: string }>(
-            `select tenant_id as "tenantId", credential_id as "credentialId" from credential_index where hash = $1::bytea and kind = $2::text`,
-            [hash, kind],
-          ),
-        ),
+      const place = `${kind}/${hash.toString('base64')}`;
+      const known = places.get(place);
+      if (known !== undefined) return known;
+      const [found] = await translated('findCredential', () =>
+        lookOnce<CredentialPlace>(application, presentCredential(hash), selectCredential, [hash.toString('hex'), kind]),
       );
-      return row;
+      // A host name may come to belong to somebody else; a key or a session never does.
+      if (found !== undefined && kind !== 'site') remember(places, place, found);
+      return found;
     },
     system: async (work) => translated('system', () => inTransaction(systemPool(), 'begin', work)),
     listen: async (channel, notify) => {
@@ -137,6 +145,61 @@ function enterTenant(tenantId: string): string {
 /** Row-level security then shows that one row of the credential index. */
 function presentCredential(hash: Buffer): string {
   return `select set_config('app.credential', '${hash.toString('hex')}', true)`;
+}
+
+interface CredentialPlace extends Record<string, unknown> {
+  tenantId: string;
+  credentialId: string;
+}
+
+const selectCredential = `select tenant_id as "tenantId", credential_id as "credentialId" from credential_index
+  where hash = decode($1, 'hex') and kind = $2`;
+
+/** Where credentials lead to: what they are good for is looked up each time. The oldest makes room. */
+function remember(places: Map<string, CredentialPlace>, name: string, place: CredentialPlace): void {
+  if (places.size >= placesRemembered) places.delete(places.keys().next().value!);
+  places.set(name, place);
+}
+
+/** By connection, the names under which it has prepared statements: planning one takes longer than the answer. */
+const prepared = new WeakMap<pg.PoolClient, Map<string, string>>();
+
+/** A transaction of one statement, sent as a whole: where requests wait for the database, each trip counts. */
+async function lookOnce<Row extends Record<string, unknown>>(
+  pool: pg.Pool,
+  enter: string,
+  statement: string,
+  values: readonly string[],
+): Promise<Row[]> {
+  const client = await pool.connect();
+  let broken: Error | undefined;
+  try {
+    const name = await prepare(client, statement);
+    // Several statements together take no parameters but as text.
+    const execute = `execute ${name}(${values.map((value) => pg.escapeLiteral(value)).join(', ')})`;
+    const results = (await client.query(
+      `begin read only; ${enter}; ${execute}; commit`,
+    )) as unknown as pg.QueryResult[];
+    return results[2]!.rows as Row[];
+  } catch (error) {
+    await client.query('rollback').catch((cause: Error) => {
+      broken = cause;
+    });
+    throw error;
+  } finally {
+    client.release(broken);
+  }
+}
+
+async function prepare(client: pg.PoolClient, statement: string): Promise<string> {
+  const names = prepared.get(client) ?? new Map<string, string>();
+  prepared.set(client, names);
+  const known = names.get(statement);
+  if (known !== undefined) return known;
+  const name = `look_${names.size}`;
+  await client.query(`prepare ${name} as ${statement}`);
+  names.set(statement, name);
+  return name;
 }
 
 async function inTransaction<Result>(

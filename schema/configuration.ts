@@ -8,33 +8,55 @@ const closed = { additionalProperties: false } as const;
 const apiVersion = Type.Literal(languageVersion, { description: 'The version of the language.' });
 
 /** Where a secret comes from. Never the secret itself. */
-export const SecretReferenceSchema = Type.Union(
-  [
-    Type.Object(
-      { file: Type.String({ minLength: 1, description: 'A file that the command line reads, relative to this one.' }) },
-      closed,
-    ),
-    Type.Object(
-      {
-        env: Type.String({
-          pattern: '^[A-Za-z_][A-Za-z0-9_]*$',
-          description: 'A variable that the command line reads.',
-        }),
-      },
-      closed,
-    ),
-    Type.Object(
-      {
-        secret: Type.String({
-          pattern: '^[a-z][a-z0-9-]{0,62}$',
-          description: 'A secret set with `waybill secrets set`.',
-        }),
-      },
-      closed,
-    ),
-  ],
-  { description: 'Where the secret comes from; it never stands in the file.' },
-);
+const storedReferences = [
+  Type.Object(
+    { file: Type.String({ minLength: 1, description: 'A file that the command line reads, relative to this one.' }) },
+    closed,
+  ),
+  Type.Object(
+    {
+      env: Type.String({
+        pattern: '^[A-Za-z_][A-Za-z0-9_]*$',
+        description: 'A variable that the command line reads.',
+      }),
+    },
+    closed,
+  ),
+  Type.Object(
+    {
+      secret: Type.String({
+        pattern: '^[a-z][a-z0-9-]{0,62}$',
+        description: 'A secret set with `waybill secrets set`.',
+      }),
+    },
+    closed,
+  ),
+];
+const hostReferences = [
+  Type.Object(
+    {
+      workerFile: Type.String({
+        pattern: '^/[^*\\u0000-\\u001f]+$',
+        maxLength: 1024,
+        description: "A file on the worker's machine that the operator lends to the tenant.",
+      }),
+    },
+    closed,
+  ),
+  Type.Object(
+    {
+      workerEnv: Type.String({
+        pattern: '^[A-Za-z_][A-Za-z0-9_]*$',
+        maxLength: 255,
+        description: "A variable of the worker's environment that the operator lends to the tenant.",
+      }),
+    },
+    closed,
+  ),
+];
+const words = { description: 'Where the secret comes from; it never stands in the file.' };
+const StoredReferenceSchema = Type.Union(storedReferences, words);
+const SecretReferenceSchema = Type.Union([...storedReferences, ...hostReferences], words);
 const secrets = Type.Record(Type.String(), SecretReferenceSchema, { description: 'Secrets by name.' });
 
 /** What an endpoint bears, over all workers together; what is absent is not limited. */
@@ -48,7 +70,12 @@ export interface EndpointLimits {
 /** The least `limits.bandwidth`: below it a copy could not be told from one that stands still. */
 export const leastBandwidthBytes = 64_000;
 
-export type SecretReference = { file: string } | { env: string } | { secret: string };
+export type SecretReference =
+  | { file: string }
+  | { env: string }
+  | { secret: string }
+  | { workerFile: string }
+  | { workerEnv: string };
 
 export const EndpointDocument = Type.Object(
   {
@@ -99,7 +126,7 @@ export const WebhookDocument = Type.Object(
     }),
     secrets: Type.Optional(
       Type.Object(
-        { signing: Type.Optional(SecretReferenceSchema) },
+        { signing: Type.Optional(StoredReferenceSchema) },
         { ...closed, description: 'signing: a whsec_... text that signs every message.' },
       ),
     ),

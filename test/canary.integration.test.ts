@@ -1,19 +1,19 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Partner, startPartner } from '../cli/demo/partner.ts';
-import { type Receiver, startReceiver } from '../cli/demo/receiver.ts';
+import { startReceiver, type WebhookReceiver } from '../cli/demo/receiver.ts';
 import { removePostgres } from '../cli/embedded/postgres.ts';
 import type { DevFacts } from '../cli/supervisor/stateFolder.ts';
 import { createMasterKeys } from '../identity/keys/masterKeys.ts';
 import { createTenantKeys, selectTenantKeys, unwrapTenantKey } from '../identity/keys/tenantKeys.ts';
 import { openStore } from '../prisma/store.ts';
 import { findNeedles, type Needle, needleOf } from './canary/needles.ts';
-import { type StartedCommand, startWaybill, waybill } from './commandLine.ts';
+import { type StartedCommand, startWaybill } from './commandLine.ts';
 import { historyText } from './historyText.ts';
 
 /**
@@ -39,7 +39,7 @@ let state: string;
 let dev: StartedCommand;
 let facts: DevFacts;
 let partner: Partner;
-let receiver: Receiver;
+let receiver: WebhookReceiver;
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), `${marker}-`));
@@ -71,6 +71,7 @@ async function verb(words: string[], { input = '', shows = [] as string[] } = {}
   const ended = await command.ended;
   // biome-ignore lint/suspicious/noExplicitAny: each answer has a shape of its own
   const answer: any = ended.stdout === '' ? undefined : JSON.parse(ended.stdout);
+  if (answer === undefined && shows.length > 0) throw new Error(ended.stderr);
   const shown = shows.map((name) => answer[name] as string);
   outputs.push(shown.reduce((text, secret) => text.replaceAll(secret, ''), ended.stdout + ended.stderr));
   return { ...ended, answer };
@@ -97,6 +98,8 @@ function readCommandLine(pid: number | string): string {
   }
 }
 
+const startUnknown = `mutation { startRun(input: { pipeline: "${marker}-nowhere", inputs: {}, idempotencyKey: "${marker}" }) {
+  __typename ... on UserError { code message } } }`;
 const openWithPassword = `mutation($password: String!, $version: String) {
   openImmutable(userName: "canary", password: $password, applicationId: 1001, clientVersion: $version) {
     ... on SessionData { sessionId } ... on UserError { code message } } }`;
@@ -152,7 +155,7 @@ steps: [ { id: copy, use: transfer.copy@1, with: { from: "partner:/out/${marker}
     const applied = await verb(['apply', '.']);
     expect(applied.code, applied.stderr).toBe(0);
 
-    const key = await verb(['keys', 'create', '--name', marker], { shows: ['secret'] });
+    const key = await verb(['keys', 'create', marker], { shows: ['secret'] });
     expect(key.code, key.stderr).toBe(0);
     const integration = await verb(['integrations', 'create', 'portal', '--site', 'default', '--legacy'], {
       shows: ['keyBase64', 'ivBase64'],
@@ -198,34 +201,128 @@ steps: [ { id: copy, use: transfer.copy@1, with: { from: "partner:/out/${marker}
       (await ask(`mutation { open(userName: "canary", password: "${wrongPassword}") { __typename } }`)).text,
       (await ask(query, { ticket: `${ticket.answer.ticket}x` })).text,
       (await ask('{ run(id: "nothing") { id } }', { password: wrongPassword }, session)).text,
-      (await ask(`{ pipeline(name: "${marker}", password: 1) { name } }`, {}, session)).text,
+      (await ask(`{ pipeline(name: "${marker}", password: "${wrongPassword}") { name } }`, {}, session)).text,
+      (await ask(startUnknown, {}, session)).text,
     );
     expect((await verb(['endpoints', 'check', 'acme-refuses'])).code).not.toBe(0);
-    expect((await verb(['run', marker])).code).toBe(0);
-    expect((await verb(['run', `${marker}-refused`])).code).not.toBe(0);
-    for (const words of [['runs', 'list'], ['sessions', 'list'], ['keys', 'list'], ['secrets', 'list'], ['users', 'list']])
+    expect((await verb(['run', marker, '--wait'])).code).toBe(0);
+    expect((await verb(['run', `${marker}-refused`, '--wait'])).code).not.toBe(0);
+    for (const words of [
+      ['runs', 'list'],
+      ['sessions', 'list'],
+      ['keys', 'list'],
+      ['secrets', 'list'],
+      ['users', 'list'],
+    ])
       expect((await verb(words)).code).toBe(0);
     await verb(['secrets', 'rotate']);
     await verb(['run', `${marker}-nowhere`]);
     for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) cmdlines.push(readCommandLine(pid));
   });
 
-  test('are in no table', async () => {
-    const store = openStore({ applicationUrl: facts.appDatabaseUrl, log: { warn: () => undefined } });
-    const owner = new pg.Client({ connectionString: facts.databaseUrl });
-    await owner.connect();
-    const { rows: tenants } = await owner.query<{ credential: string }>(
-      `select distinct tenant_id::text as credential from tenant_key`,
+  test('are in no table, history, log, file, answer, output or process list, where the marker is found', async () => {
+    const masterKey = Buffer.from(readFileSync(join(state, 'master.key'), 'utf8').trim(), 'base64');
+    needles.push(needleOf('master key', masterKey), ...(await tenantKeysOf(masterKey)));
+    await readTables();
+    await readHistories(masterKey);
+    places.set('answers', Buffer.from(answers.join('\n')));
+    places.set('outputs of verbs', Buffer.from(outputs.join('\n')));
+    places.set('process arguments', Buffer.from(cmdlines.join('\n')));
+    dev.child.kill('SIGTERM');
+    const { stdout, stderr } = await dev.ended;
+    places.set('output of dev', Buffer.from(stdout + stderr));
+    readFiles();
+
+    const seen = findNeedles([needleOf('marker', marker)], places).map((found) => found.replace(/: marker$/, ''));
+    // The API's log names nothing of a tenant; its own address is there.
+    const [address] = findNeedles([needleOf('address', facts.graphql)], places).filter((found) =>
+      found.includes('api.log'),
     );
-    expect(tenants).toEqual([]);
-    const masterKey = readFileSync(join(state, 'master.key'), 'utf8').trim();
-    const masterKeys = createMasterKeys(Buffer.from(masterKey, 'base64'));
-    const tenantId = (await ask('{ viewer { tenantId: tenant } }', {}, readFileSync(facts.apiKeyFile, 'utf8').trim())).body;
-    expect(tenantId).toBeDefined();
-    await store.close();
-    await owner.end();
-    needles.push(needleOf('master key', masterKey));
-    void masterKeys;
+    expect(address).toBe('file logs/api.log: address');
+    const kinds = [
+      ...['table session', 'table audit_event', 'table run', 'history stored', 'history decrypted', 'answers'],
+      ...['outputs of verbs', 'process arguments', 'output of dev', 'file logs/worker.log'],
+      ...['file postgres/', 'file temporal'],
+    ];
+    expect(kinds.filter((kind) => !seen.some((place) => place.startsWith(kind)))).toEqual([]);
+    // What a failed run says of its endpoint is told to nobody who has Temporal alone, not even as the message of a failure.
+    const refusal = findNeedles([needleOf('endpoint', 'acme-refuses')], places);
+    expect(refusal.filter((place) => /^(history|file temporal)/.test(place))).toEqual(['history decrypted: endpoint']);
+    expect(findNeedles(needles, places)).toEqual([]);
   });
 });
-void [Client, Connection, createTenantKeys, selectTenantKeys, unwrapTenantKey, historyText, relative, statSync, findNeedles, places, waybill];
+
+/** What an operator alone may read is where the keys are meant to be. */
+const keyFiles = ['master.key', 'api-key'];
+
+/** Every file of the installation: logs, and what PostgreSQL and Temporal have on the disk. */
+function readFiles(): void {
+  const { folder: postgres } = JSON.parse(readFileSync(join(state, 'postgres.json'), 'utf8')) as { folder: string };
+  for (const [root, prefix] of [
+    [state, ''],
+    [postgres, 'postgres/'],
+  ] as const)
+    for (const entry of readdirSync(root, { recursive: true, withFileTypes: true })) {
+      const path = join(entry.parentPath, entry.name);
+      const name = relative(root, path);
+      if (entry.isFile() && !keyFiles.includes(name)) places.set(`file ${prefix}${name}`, readFileSync(path));
+    }
+}
+
+async function readTables(): Promise<void> {
+  const client = new pg.Client({ connectionString: facts.databaseUrl });
+  await client.connect();
+  try {
+    const { rows: tables } = await client.query<{ name: string }>(
+      `select table_name as name from information_schema.tables where table_schema = 'public' and table_type = 'BASE TABLE'`,
+    );
+    for (const { name } of tables) {
+      // Bytes come in hex.
+      const { rows } = await client.query<{ text: string }>(`select t::text as text from "${name}" t`);
+      places.set(`table ${name}`, Buffer.from(rows.map(({ text }) => text).join('\n')));
+    }
+  } finally {
+    await client.end();
+  }
+}
+
+async function readHistories(masterKey: Buffer): Promise<void> {
+  const store = openStore({ applicationUrl: facts.appDatabaseUrl, log: { warn: () => undefined } });
+  const connection = await Connection.connect({ address: facts.temporal });
+  const temporal = new Client({ connection });
+  const tenantKeys = createTenantKeys(store, createMasterKeys(masterKey));
+  const found: Array<{ stored: string; decrypted: string }> = [];
+  try {
+    for await (const { workflowId } of temporal.workflow.list())
+      found.push(await historyText({ temporal, tenantKeys }, workflowId));
+  } finally {
+    await connection.close();
+    await store.close();
+  }
+  places.set('history stored', Buffer.from(found.map(({ stored }) => stored).join('\n')));
+  places.set('history decrypted', Buffer.from(found.map(({ decrypted }) => decrypted).join('\n')));
+}
+
+async function tenantKeysOf(masterKey: Buffer): Promise<Needle[]> {
+  const store = openStore({ applicationUrl: facts.appDatabaseUrl, log: { warn: () => undefined } });
+  try {
+    const tenantId = await findTenantId();
+    const stored = await store.sql(tenantId, (sql) => selectTenantKeys(sql, tenantId));
+    expect(stored.map(({ version }) => version)).toEqual([1, 2]);
+    return stored.map((row) =>
+      needleOf(`tenant key ${row.version}`, unwrapTenantKey(createMasterKeys(masterKey), tenantId, row)),
+    );
+  } finally {
+    await store.close();
+  }
+}
+
+async function findTenantId(): Promise<string> {
+  const client = new pg.Client({ connectionString: facts.databaseUrl });
+  await client.connect();
+  try {
+    return (await client.query<{ id: string }>('select id from tenant')).rows[0]!.id;
+  } finally {
+    await client.end();
+  }
+}

@@ -129,6 +129,8 @@ describe('the pages, followed from the first command to the last', { timeout: 18
 
   test('docs/tickets.md', () => follow('docs/tickets.md'));
 
+  test('docs/tenants.md', () => follow('docs/tenants.md'));
+
   test('docs/operating.md', async () => {
     await follow('docs/operating.md', async () => {
       for (const { text } of readPages().flatMap((page) =>
@@ -159,6 +161,7 @@ describe('the pages, followed from the first command to the last', { timeout: 18
       'docs/endpoints.md',
       'docs/operating.md',
       'docs/tickets.md',
+      'docs/tenants.md',
     ];
     const others = readPages().filter(({ file, blocks }) => !followed.includes(file) && blocks.some(isCommands));
     expect(others.map(({ file }) => file)).toEqual([]);
@@ -224,7 +227,7 @@ async function shell(command: string): Promise<Omit<Ended, 'signal'>> {
   });
 }
 
-/** The three roles of the database of `dev`, as an operator would give them. */
+/** The three roles of the database of `dev`, and its Temporal, as an operator would give them. */
 async function databaseUrls(): Promise<Record<string, string>> {
   const { passwords } = (await readPostgresHome(join(folder, 'work/.waybill')))!;
   const system = new URL(facts.appDatabaseUrl);
@@ -234,6 +237,7 @@ async function databaseUrls(): Promise<Record<string, string>> {
     DATABASE_OWNER_URL: facts.databaseUrl,
     DATABASE_URL: facts.appDatabaseUrl,
     DATABASE_SYSTEM_URL: system.href,
+    TEMPORAL_ADDRESS: facts.temporal,
   };
 }
 

@@ -1,6 +1,8 @@
 import { readdir, stat, truncate } from 'node:fs/promises';
 import path from 'node:path';
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { limits } from '../api/limits.ts';
 import { sweepSessions } from '../identity/sessions/sweepSessions.ts';
 import { publicId } from '../schema/names.ts';
 import { type Line, startLine } from './servers/line.ts';
@@ -54,6 +56,8 @@ async function startSlowly(folder: string, sessionId: string): Promise<string> {
   return runId;
 }
 
+const openAs = async (userName: string) => (await signIns.open({ userName, applicationId: 1002 })).sessionId as string;
+
 /** Bytes that have arrived at the partner, under whatever name. */
 async function bytesIn(folder: string): Promise<number> {
   const at = path.join(line.partnerFolder, folder);
@@ -86,8 +90,6 @@ const eventsOf = (runId: string) =>
   );
 
 describe('the end of a session stops its runs within 5 s, and the events say so', () => {
-  const openAs = async (userName: string) =>
-    (await signIns.open({ userName, applicationId: 1002 })).sessionId as string;
   const rowOf = async (sessionId: string) =>
     publicId(
       'session',
@@ -147,11 +149,115 @@ describe('the end of a session stops its runs within 5 s, and the events say so'
     expect(await signIns.codeOf(sessionId)).toBe('401 SESSION_ENDED');
   });
 
+  test('also while Temporal is away: who ends it is answered, and its runs are told when Temporal is back', {
+    timeout: 60_000,
+  }, async () => {
+    const sessionId = await openAs('anna');
+    const runId = await startSlowly('away', sessionId);
+    const url = await line.api.startAnother({ temporalIsAway: true });
+    expect(await signIns.call('close', { sessionId }, url)).toEqual({ __typename: 'ClosePayload', closed: true });
+    expect(await signIns.codeOf(sessionId)).toBe('401 SESSION_ENDED');
+    expect((await eventsOf(runId)).map(({ type }) => type)).toContain('run.cancel-requested');
+    const [row] = await sql<{ status: string }>(
+      `update run set cancel_requested_at = cancel_requested_at - interval '1 minute'
+        where 'run_' || replace(id::text, '-', '') = $1 returning status`,
+      [runId],
+    );
+    expect(row).toEqual({ status: 'running' });
+    await line.api.temporal.schedule.getHandle('waybill/reconcile').trigger();
+    expect((await line.wait(runId)).status).toBe('cancelled');
+  });
+
   test('and none is started with it any more', async () => {
     const sessionId = await openAs('anna');
     await signIns.close(sessionId);
     await expect(line.start('slowly', { folder: 'never' }, sessionId)).rejects.toThrow('SESSION_ENDED');
   });
+});
+
+describe('a run that is started while its session ends', () => {
+  /** Somebody else's transaction, which is in the way until it is let go. */
+  async function holding(statement: string, values: unknown[]): Promise<() => Promise<void>> {
+    const client = new pg.Client({ connectionString: line.api.database.ownerUrl });
+    await client.connect();
+    await client.query('begin');
+    await client.query(statement, values);
+    return async () => {
+      await client.query('commit');
+      await client.end();
+    };
+  }
+  const waiting = async () =>
+    (
+      await sql<{ count: number }>(
+        `select count(*)::int as count from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+      )
+    )[0]!.count;
+  /** Until so many wait for a lock, or the work is done that should have waited. */
+  async function untilWaiting(count: number, work: Promise<unknown>): Promise<void> {
+    let isDone = false;
+    const note = () => {
+      isDone = true;
+    };
+    work.then(note, note);
+    await expect.poll(async () => isDone || (await waiting()) >= count, { timeout: 20_000, interval: 20 }).toBe(true);
+  }
+
+  test('after it is not there: the start waits for the end that is under way', async () => {
+    const sessionId = await openAs('anna');
+    const letGo = await holding(`update session set ended_at = now(), end_reason = 'closed' where token_hash = $1`, [
+      hashOf(sessionId),
+    ]);
+    const started = line.start('slowly', { folder: 'too-late' }, sessionId);
+    await untilWaiting(1, started);
+    await letGo();
+    await expect(started).rejects.toThrow('SESSION_ENDED');
+    const runs = await sql(`select 1 from run where inputs->>'folder' = 'too-late'`);
+    expect(runs).toEqual([]);
+  });
+
+  test('before it is cancelled: the end waits for the start that is under way', { timeout: 60_000 }, async () => {
+    const sessionId = await openAs('anna');
+    // The row of a run refers to its version: it cannot be written as long as somebody has that.
+    const letGo = await holding(
+      `select v.id from pipeline_version v join pipeline p on p.id = v.pipeline_id and p.live_version_hash = v.hash
+        where p.name = 'slowly' for update of v`,
+      [],
+    );
+    const started = line.start('slowly', { folder: 'just-in-time' }, sessionId);
+    await untilWaiting(1, started);
+    const closed = signIns.close(sessionId);
+    await untilWaiting(2, closed);
+    await letGo();
+    const runId = await started;
+    expect(await closed).toMatchObject({ closed: true });
+    expect((await eventsOf(runId)).map(({ type }) => type)).toContain('run.cancel-requested');
+    expect((await line.wait(runId)).status).toBe('cancelled');
+  });
+});
+
+test('who watches a run is shown no more within seconds of the session’s end, and told how it ended', {
+  timeout: 60_000,
+}, async () => {
+  const runId = await startSlowly('watched', line.api.keys.a);
+  const { sessionId } = await signIns.open();
+  const response = await fetch(line.api.url, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${sessionId}`, 'content-type': 'application/json', accept: 'text/event-stream' },
+    body: JSON.stringify({ query: `subscription { runUpdated(id: "${runId}") { status } }` }),
+  });
+  let told = '';
+  let endedAt = 0;
+  for await (const chunk of response.body!) {
+    told += new TextDecoder().decode(chunk);
+    if (endedAt > 0 || !told.includes('"status":"running"')) continue;
+    await signIns.open();
+    endedAt = performance.now();
+  }
+  expect(performance.now() - endedAt).toBeLessThan(2 * limits.watchAuthorisedMs);
+  expect(told).toContain('"code":"SESSION_REPLACED"');
+  await line.api.graphql(line.api.keys.a, `mutation { cancelRun(input: { id: "${runId}" }) { __typename } }`);
+  await line.wait(runId);
 });
 
 describe('what a sign-in says of itself', () => {
@@ -249,6 +355,13 @@ describe('the clean-up after 48 hours', () => {
     await line.wait(runId);
     await sweepSessions(store, in49Hours());
     expect([await stateOf(serviceSessionId), await stateOf(sessionId)]).toEqual(['expired', 'expired']);
+  });
+
+  test('is the work of a schedule, also of a session that nobody uses', async () => {
+    const { sessionId } = await signIns.openImmutable();
+    await sql(`update session set expires_at = now() - interval '1 second' where token_hash = $1`, [hashOf(sessionId)]);
+    await line.api.temporal.schedule.getHandle('waybill/reconcile').trigger();
+    await expect.poll(() => stateOf(sessionId), { timeout: 20_000 }).toBe('expired');
   });
 
   test('closes the session of a run that is gone without having ended it, whatever its age', async () => {

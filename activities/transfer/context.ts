@@ -84,8 +84,11 @@ export const limits = {
   lookAheadBytes: 1024 * 1024,
   /** Temporary files of so many earlier attempts are looked for. */
   earlierAttempts: 5,
-  /** Memory of one file in flight; of one that goes in parts. */
+  /** Memory of one file in flight; of one whose blocks are larger than `largeBlockBytes`; of one that goes in parts. */
   fileBufferBytes: 16 * 1024 * 1024,
+  /** As many blocks as S3 has reads in flight. With half of them the worker waits for each answer. */
+  largeBlocksBufferBytes: 32 * 1024 * 1024,
+  largeBlockBytes: 1024 * 1024,
   partBufferBytes: 64 * 1024 * 1024,
   /**
    * Bytes of one file that may be in doubt when its writer is killed. What is at the target then may have holes in its last

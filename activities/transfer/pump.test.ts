@@ -194,3 +194,13 @@ test('a target that takes parts gets parts, as large as its limit on their numbe
   // A single part may be larger than the memory that one file is meant to have: then one at a time.
   expect(chooseFlow(20_000 * mebibyte, capabilities, target)).toMatchObject({ blockBytes: 200 * mebibyte, blocks: 1 });
 });
+
+test('a source that is read in large blocks gets all its reads in flight, as long as one file takes no more than 32 MiB', () => {
+  const bucket = { ...capabilities, readsInFlight: 8, blockBytes: 4 * mebibyte };
+  expect(chooseFlow(200 * mebibyte, bucket, capabilities)).toMatchObject({ blockBytes: 4 * mebibyte, blocks: 8 });
+  const larger = { ...bucket, blockBytes: 16 * mebibyte };
+  expect(chooseFlow(200 * mebibyte, larger, capabilities)).toMatchObject({ blockBytes: 16 * mebibyte, blocks: 2 });
+  // Small blocks do with half of it.
+  const many = { ...bucket, readsInFlight: 64, blockBytes: mebibyte };
+  expect(chooseFlow(200 * mebibyte, many, capabilities)).toMatchObject({ blockBytes: mebibyte, blocks: 16 });
+});

@@ -25,7 +25,7 @@ export function chooseFlow(size: number, source: Capabilities, target: Capabilit
   const blockBytes = Math.max(1, Math.min(size, wanted));
   const readsInFlight = Math.max(1, source.readsInFlight);
   const writesInFlight = Math.max(1, target?.writesInFlight ?? 1);
-  const memory = parts === null ? limits.fileBufferBytes : limits.partBufferBytes;
+  const memory = parts === null ? bufferOf(blockBytes) : limits.partBufferBytes;
   const blocks = Math.min(
     readsInFlight + writesInFlight,
     limits.blocksInFlight,
@@ -34,6 +34,11 @@ export function chooseFlow(size: number, source: Capabilities, target: Capabilit
   );
   const windowBytes = parts === null ? limits.windowBytes : limits.partWindowBytes;
   return { blockBytes, blocks, readsInFlight, writesInFlight, windowBytes };
+}
+
+/** Large blocks get more, so that as many of them are in flight as the source takes requests. */
+function bufferOf(blockBytes: number): number {
+  return blockBytes > limits.largeBlockBytes ? limits.largeBlocksBufferBytes : limits.fileBufferBytes;
 }
 
 /** The larger of both, for fewer turns, as far as whole pieces of the smaller fit: who prefers that one takes several. */

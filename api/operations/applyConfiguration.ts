@@ -33,7 +33,7 @@ export interface Applied {
  * for a kind that the credential may not change and for a pipeline that does what its publisher may not, conflict when an endpoint to be removed is used.
  */
 export async function applyConfiguration(operation: Operation, input: ApplyConfigurationInput): Promise<Applied> {
-  const { store, caller, registry, secretBox } = operation;
+  const { store, caller, registry, secretBox, hostSecrets } = operation;
   const { tenantId } = caller;
   checkSize(input.documents);
   const prune = input.prune ?? false;
@@ -46,7 +46,9 @@ export async function applyConfiguration(operation: Operation, input: ApplyConfi
     if (!checked.ok) throw refused(checked.diagnostics);
 
     const stored = new Set(current.secrets.keys());
-    const secrets = resolveSecrets(checked.documents, input.documents, input.secrets ?? [], stored);
+    const secrets = resolveSecrets(checked.documents, input.documents, input.secrets ?? [], stored, (reference) =>
+      hostSecrets.check(caller.tenantName, reference),
+    );
     if (secrets.diagnostics.length > 0) throw refused([...checked.diagnostics, ...secrets.diagnostics]);
 
     const digest = (value: string) => secretBox.digest(tenantId, value);

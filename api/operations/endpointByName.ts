@@ -1,4 +1,5 @@
 import type { Connector, Reachable } from '../../connectors/contract.ts';
+import { allowedTo, readHostReference } from '../../identity/hostSecrets.ts';
 import type { TenantTransaction } from '../../prisma/contract.ts';
 import type { ConnectorEndpoint } from '../../prisma/generated/client.ts';
 import { WaybillError } from '../../schema/errors.ts';
@@ -23,9 +24,12 @@ interface OpenedHere {
   connector: Connector | null;
 }
 
-/** Its secrets in clear, by the names that the connector has for them. Throws invalid when one is not stored any more. */
+/**
+ * Its secrets in clear, by the names that the connector has for them. Throws invalid when one is not stored any more, and as
+ * `HostSecrets.read` does.
+ */
 export async function secretsOf(
-  { store, secretBox, caller: { tenantId } }: Operation,
+  { store, secretBox, hostSecrets, caller: { tenantId, tenantName } }: Operation,
   endpoint: ConnectorEndpoint,
 ): Promise<Record<string, string>> {
   const references = Object.entries(endpoint.secretRefs as Record<string, string>);
@@ -35,6 +39,11 @@ export async function secretsOf(
   const sealed = new Map(stored.map(({ name, ciphertext }) => [name, ciphertext]));
   const opened: Record<string, string> = {};
   for (const [secret, name] of references) {
+    const lent = readHostReference(name);
+    if (lent !== undefined) {
+      opened[secret] = await hostSecrets.read(tenantName, lent);
+      continue;
+    }
     const ciphertext = sealed.get(name);
     if (ciphertext === undefined) throw new WaybillError('invalid', `its secret ${secret} is not stored any more`);
     opened[secret] = await secretBox.open(tenantId, name, ciphertext);
@@ -44,11 +53,12 @@ export async function secretsOf(
 
 /** Opens lazily; the caller closes it. Throws invalid when the stored config no longer fits its connector. */
 export function openHere(
-  { registry, connectorContext }: Operation,
+  { registry, connectorContext, caller }: Operation,
   endpoint: ConnectorEndpoint,
   secrets: Record<string, string>,
 ): OpenedHere {
-  const opened = registry.open(endpoint.connector, endpoint.config, secrets, connectorContext);
+  const localRoots = allowedTo(caller.tenantName, connectorContext.localRoots);
+  const opened = registry.open(endpoint.connector, endpoint.config, secrets, { ...connectorContext, localRoots });
   return { reachable: opened.endpoint, connector: opened.serves === 'files' ? opened.endpoint : null };
 }
 

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { type NewEvent, recordEvents } from '../../audit/record.ts';
+import { checkApplication } from '../../identity/applications.ts';
 import type { Visitor } from '../../identity/caller.ts';
 import { checkText } from '../../identity/passwordRules.ts';
 import type { ProvenUser } from '../../identity/provenUser.ts';
@@ -108,9 +109,11 @@ export async function openWithTicketEx(
   return signIn(operation, { ...attempt, facts }, async (tenantId) => {
     await takeTicket(operation, tenantId, ticket);
     const person = { emailAddress, firstName: firstName ?? '', lastName: lastName ?? '' };
-    const user = await operation.store.sql(tenantId, (sql) =>
-      findOrCreateUserByEmail(sql, tenantId, person, { principalId: null }),
-    );
+    const user = await operation.store.sql(tenantId, async (sql) => {
+      // Asked again when the session is opened; here, so that nobody is made who cannot sign in.
+      await checkApplication(sql, tenantId, facts.applicationId);
+      return findOrCreateUserByEmail(sql, tenantId, person, { principalId: null });
+    });
     if (user.disabled) throw denied('disabled');
     return { user, impersonation: null };
   });

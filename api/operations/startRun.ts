@@ -1,6 +1,7 @@
 import { v7 } from 'uuid';
 import { type NewEvent, recordEvents } from '../../audit/record.ts';
 import { checkStart } from '../../identity/grants.ts';
+import { holdSession } from '../../identity/sessions/verifySession.ts';
 import { resolveInputs } from '../../language/inputs.ts';
 import type { Sql, TenantTransaction } from '../../prisma/contract.ts';
 import type { Prisma, Run } from '../../prisma/generated/client.ts';
@@ -123,7 +124,8 @@ async function record(operation: Operation, { db, sql }: TenantTransaction, star
   const { caller } = operation;
   const runId = v7();
   const { credential } = caller;
-  if (credential.kind === 'session') await requireAlive(sql, caller.tenantId, credential.id);
+  // The end of a session stops its runs: one that came after it would go on.
+  if (credential.kind === 'session') await holdSession(sql, caller.tenantId, credential.id);
   const checked = await checkNewRun(sql, caller.tenantId, start);
   const refused = 'refused' in checked ? checked.refused : null;
   const error: Failure | null =
@@ -156,15 +158,6 @@ async function record(operation: Operation, { db, sql }: TenantTransaction, star
     await recordEvents(sql, caller.tenantId, [{ ...start.event, actor: actorOf(caller), runId }]);
   }
   return { runId, refused };
-}
-
-/** The end of a session stops its runs: one that came after it would go on. The lock makes the end wait for us, or us for it. */
-async function requireAlive(sql: Sql, tenantId: string, sessionId: string): Promise<void> {
-  const alive = await sql.query(
-    'select id from session where tenant_id = $1::uuid and id = $2::uuid and ended_at is null for share',
-    [tenantId, sessionId],
-  );
-  if (alive.length === 0) throw new WaybillError('unauthenticated', 'the session has ended; sign in again');
 }
 
 /** The inputs with their defaults, or the first reason against the run. What may change until it begins is asked again then. */

@@ -8,9 +8,9 @@ import type { RunProgress } from '../loaders.ts';
 import { hasEnded } from './runState.ts';
 
 /**
- * The run now and after each change, until it has ended or the client has gone; the key is verified again every minute.
+ * The run now and after each change, until it has ended or the client has gone; who asks is verified again every few seconds.
  * Throws not-found before the first, rate-limited for too many open subscriptions of the key, unauthenticated when the
- * key ends, unavailable when the database is away for too long.
+ * key or the session ends, unavailable when the database is away for too long.
  */
 export async function watchRun(
   context: ApiContext,

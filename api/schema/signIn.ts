@@ -113,7 +113,7 @@ builder.mutationFields((t) => {
         serviceSessionId: t.arg.string(),
         userId: t.arg.int(),
         ...application,
-        ipAddress: t.arg.string({ description: "of the user's machine or firewall" }),
+        ipAddress: t.arg.string({ description: "of the user's machine or firewall; with a service session" }),
         userString: t.arg.string({ description: 'the external user; at most 255 characters' }),
         reason: t.arg.string(),
       },
@@ -137,8 +137,14 @@ function openWithUserString(signIn: SignInOperation, input: UserStringInput): Pr
   const { userName, password, oneTimeCode, serviceSessionId, userId, reason, ...facts } = input;
   const method = 'openImmutableUserString';
   const isByPassword = serviceSessionId == null && userId == null;
-  if (isByPassword && userName != null && password != null)
+  if (isByPassword && userName != null && password != null) {
+    // Who signs in as themselves could write any address into the audit log.
+    if (facts.ipAddress != null)
+      throw new WaybillError('invalid', 'only a service session tells the ipAddress of somebody else', {
+        field: 'ipAddress',
+      });
     return openWithPassword(signIn, method, { userName, password, oneTimeCode, ...facts });
+  }
   if (userName == null && password == null && serviceSessionId != null && userId != null)
     return openAsUser(signIn, method, { serviceSessionId, userId, reason, ...facts });
   throw new WaybillError('invalid', 'give either userName and password, or serviceSessionId and userId', {

@@ -24,8 +24,8 @@ export async function readDocumentSecrets(
   for (const document of documents) {
     if (document.kind === 'pipeline') continue;
     for (const [secret, reference] of Object.entries(document.secrets)) {
-      // Stored already: set by `waybill secrets set`.
-      if ('secret' in reference) continue;
+      // Set by `waybill secrets set`, or read where the work is done.
+      if ('secret' in reference || 'workerFile' in reference || 'workerEnv' in reference) continue;
       const where = `${document.file}: secret ${secret} of ${document.kind} ${document.name}`;
       const read =
         'env' in reference

@@ -1,6 +1,7 @@
 import { Client, Connection } from '@temporalio/client';
 import type { ConnectorContext, Log } from '../../connectors/contract.ts';
 import type { ConnectorRegistry } from '../../connectors/registry.ts';
+import { createHostSecrets, type HostSecrets } from '../../identity/hostSecrets.ts';
 import { createMasterKeys } from '../../identity/keys/masterKeys.ts';
 import { createTenantKeys, installationId, type TenantKeys } from '../../identity/keys/tenantKeys.ts';
 import { createSecretBox, type SecretBox } from '../../identity/secrets.ts';
@@ -20,6 +21,7 @@ export interface Foundation {
   store: Store;
   tenantKeys: TenantKeys;
   secretBox: SecretBox;
+  hostSecrets: HostSecrets;
   registry: ConnectorRegistry;
   connectorContext: ConnectorContext;
   close(): Promise<void>;
@@ -50,6 +52,7 @@ export async function openFoundation(settings: ServiceSettings, log: Log, signal
     store,
     tenantKeys,
     secretBox: createSecretBox(tenantKeys),
+    hostSecrets: createHostSecrets(settings.hostAllowances),
     registry,
     connectorContext: { dialler, localRoots: settings.localRoots, awsCredentials: settings.awsCredentials, log },
     close,

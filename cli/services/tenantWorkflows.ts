@@ -7,8 +7,8 @@ const pageSize = 500;
 /** Requests to Temporal at a time. */
 const together = 20;
 const pollMs = 200;
-/** Temporal removes in the background. It is given up when for so long none has gone. */
-const stallMs = 60_000;
+/** Temporal removes in the background, and half a minute later what had ended just before. It is given up when for so long none has gone. */
+const stallMs = 180_000;
 const notFound = 5;
 
 /** What Temporal holds of tenants: all their workflows and schedules have ids that begin with the tenant's. */
@@ -17,8 +17,10 @@ export interface TenantWorkflows {
   cancel(workflowIds: readonly string[]): Promise<void>;
   /** Executions that have not ended, and all that are there, ended ones too. */
   count(tenantId: string): Promise<{ open: number; all: number }>;
-  /** Ends what goes on, without its `finally`, and removes all executions and schedules, with their histories. */
+  /** Has what goes on ended, without its `finally`, and all executions and schedules removed, with their histories. */
   remove(tenantId: string): Promise<RemovedWork>;
+  /** Waits until none is there. Throws timeout when Temporal does not get on with it. */
+  untilNone(tenantId: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -45,10 +47,9 @@ export async function connectTenantWorkflows(address: string, namespace: string)
     remove: async (tenantId) => {
       // First, so that none starts another workflow.
       const schedules = await removeSchedules(client, tenantId);
-      const workflows = await removeExecutions(client, tenantId);
-      await untilNone(client, tenantId);
-      return { workflows, schedules };
+      return { workflows: await removeExecutions(client, tenantId), schedules };
     },
+    untilNone: (tenantId) => untilNone(client, tenantId),
     close: () => connection.close(),
   };
 }

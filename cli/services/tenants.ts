@@ -7,7 +7,7 @@ import { createTenant, type FoundedTenant, type NewTenant } from '../../identity
 import { type ExportManifest, exportTenant } from '../../identity/tenants/exportTenant.ts';
 import { findTenant, type Tenant } from '../../identity/tenants/findTenant.ts';
 import { resumeTenant, type Suspension, suspendTenant } from '../../identity/tenants/suspendTenant.ts';
-import { unfinishedCount } from '../../prisma/admission.ts';
+import { runsThatGoOn } from '../../prisma/admission.ts';
 import type { Store } from '../../prisma/contract.ts';
 import { openStore } from '../../prisma/store.ts';
 import { type RemovedRows, removeRows, removeTenant } from '../../prisma/tenantRemoval.ts';
@@ -121,8 +121,10 @@ async function remove(owner: Store, workflows: TenantWorkflows, { id }: Tenant, 
   const cutOff = (await workflows.count(id)).open > 0;
   const totals: RemovedWork & { removed: RemovedRows } = { workflows: 0, schedules: 0, removed: {} };
   for (let round = 0; round < maxRounds; round++) {
-    if (round > 0) await delay(round === 1 && cutOff ? settleAttemptsMs : settleMs);
+    const settled = delay(round === 0 && cutOff ? settleAttemptsMs : settleMs);
     const gone = await removeOnce(owner, workflows, id, totals);
+    await workflows.untilNone(id);
+    await settled;
     if (round === 0 || gone > 0) continue;
     const last = await removeTenant(owner, id);
     if (last === undefined) continue;
@@ -155,7 +157,7 @@ async function removeOnce(
 
 async function untilEnded(owner: Store, tenantId: string): Promise<void> {
   const deadline = Date.now() + finallyMs;
-  while ((await owner.sql(tenantId, (sql) => unfinishedCount(sql, tenantId))) > 0) {
+  while ((await owner.sql(tenantId, (sql) => runsThatGoOn(sql, tenantId))).length > 0) {
     if (Date.now() > deadline) return;
     await delay(pollMs);
   }

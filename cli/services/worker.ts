@@ -6,6 +6,7 @@ import { createSystemActivities } from '../../activities/system.ts';
 import { createBuffers } from '../../activities/transfer/buffers.ts';
 import type { ConnectorContext, Log } from '../../connectors/contract.ts';
 import type { ConnectorRegistry } from '../../connectors/registry.ts';
+import type { HostSecrets } from '../../identity/hostSecrets.ts';
 import type { TenantKeys } from '../../identity/keys/tenantKeys.ts';
 import type { SecretBox } from '../../identity/secrets.ts';
 import type { Store } from '../../prisma/contract.ts';
@@ -31,6 +32,7 @@ export interface WorkerDependencies {
   registry: ConnectorRegistry;
   tenantKeys: TenantKeys;
   secretBox: SecretBox;
+  hostSecrets: HostSecrets;
   connectorContext: ConnectorContext;
   temporalAddress: string;
   namespace: string;

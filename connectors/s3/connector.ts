@@ -25,7 +25,7 @@ export function openS3(
   const { secretAccessKey, sessionToken, ca } = secrets;
   const redact = createRedactor([secretAccessKey, sessionToken].filter((secret) => secret !== undefined));
   // A pool of our own, so that closing the endpoint closes its connections.
-  const dispatcher = context.dialler.httpWith(ca === undefined ? {} : { ca });
+  const dispatcher = context.dialler.httpWith(ca === undefined ? {} : { ca }, { lendsBody: true });
   const bucket = new Bucket({ settings, dispatcher, sign, patience, redact, log });
   return {
     get capabilities() {

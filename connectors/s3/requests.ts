@@ -169,7 +169,8 @@ class Exchange {
     const isWanted = into !== undefined && this.#status < 300;
     if (this.#bytes + chunk.length > (isWanted ? into.length : limits.answerBytes)) this.#refuseMore();
     else if (isWanted) into.set(chunk, this.#bytes);
-    else this.#chunks.push(chunk);
+    // The line reads into the memory of the chunk again.
+    else this.#chunks.push(Buffer.from(chunk));
     this.#bytes += chunk.length;
   }
 

@@ -84,7 +84,8 @@ function pack({ metadata, data }: Payload): Buffer {
   const head = Buffer.from(JSON.stringify(Object.fromEntries(fields)), 'utf8');
   const length = Buffer.alloc(lengthBytes);
   length.writeUInt32BE(head.length);
-  return Buffer.concat([length, head, data ?? new Uint8Array()]);
+  // A payload without data, of undefined, comes out of a workflow with an empty list there.
+  return Buffer.concat([length, head, Buffer.from(data ?? [])]);
 }
 
 function unpack(plain: Buffer): Payload {

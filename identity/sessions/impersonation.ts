@@ -5,11 +5,13 @@ import { allow, mayGive, type Permission, permissions } from '../permissions.ts'
 import { type FoundUser, findUserByNumber } from '../users.ts';
 import type { Impersonation } from './openSession.ts';
 
-/** What nobody does in the name of somebody else: make credentials and rights, or act as a third. */
+/** What nobody does in the name of somebody else: make, change or end credentials and rights, or act as a third. */
 const deniedToImpersonators: readonly Permission[] = [
   'session:impersonate',
   'key:create',
+  'key:revoke',
   'secret:set',
+  'secret:rotate',
   'account:change',
   'user:change',
   'application:change',

@@ -21,17 +21,15 @@ export async function verifySession(store: Store, text: string): Promise<Caller>
   const place = await store.findCredential('session', hash);
   if (!place) throw unknownSession();
   const { tenantId, credentialId: sessionId } = place;
-  return store.sql(tenantId, async (sql) => {
-    const [session] = await sql.query<SessionRow>(selectSession, [tenantId, sessionId]);
-    if (!session?.tokenHash || !timingSafeEqual(session.tokenHash, hash)) throw unknownSession();
-    const code = endOf(session);
-    if (code !== null) throw new WaybillError('unauthenticated', words[code], { code });
-    if (session.useIsNews) await sql.query(noteUse, [tenantId, sessionId]);
-    const { tenantName, principalId, principalName, role, applicationId, expiresAt, impersonatorId } = session;
-    const credential = { kind: 'session' as const, id: sessionId, applicationId, expiresAt, impersonatorId };
-    const scopes = scopesOf(session);
-    return { tenantId, tenantName, principalId, principalName, role, scopes, allowedCidrs: [], credential };
-  });
+  const [session] = await store.look<SessionRow>(tenantId, selectSession, [tenantId, sessionId]);
+  if (!session?.tokenHash || !timingSafeEqual(session.tokenHash, hash)) throw unknownSession();
+  const code = endOf(session);
+  if (code !== null) throw sessionOver(code);
+  if (session.useIsNews) await store.sql(tenantId, (sql) => sql.query(noteUse, [tenantId, sessionId]));
+  const { tenantName, principalId, principalName, role, applicationId, expiresAt, impersonatorId } = session;
+  const credential = { kind: 'session' as const, id: sessionId, applicationId, expiresAt, impersonatorId };
+  const scopes = scopesOf(session);
+  return { tenantId, tenantName, principalId, principalName, role, scopes, allowedCidrs: [], credential };
 }
 
 /**
@@ -51,11 +49,28 @@ export async function findLiveSession(
   return { sessionId: session.sessionId, principalId: session.principalId };
 }
 
+/**
+ * Keeps the session alive until the caller's transaction ends: whoever ends it waits for that, or comes before. Throws
+ * unauthenticated for one that has ended, with `context.code`.
+ */
+export async function holdSession(sql: Sql, tenantId: string, sessionId: string): Promise<void> {
+  const [session] = await sql.query<{ ended: boolean; endReason: string | null }>(
+    `select ended_at is not null as ended, end_reason as "endReason" from session
+      where tenant_id = $1::uuid and id = $2::uuid for share`,
+    [tenantId, sessionId],
+  );
+  if (session === undefined) throw unknownSession();
+  const code = endOf({ ...session, expired: false, withdrawn: false });
+  if (code !== null) throw sessionOver(code);
+}
+
 const words: Record<SessionEndCode, string> = {
   SESSION_REPLACED: 'The session was replaced: the same user has signed in again with the same application.',
   SESSION_ENDED: 'The session has ended; sign in again.',
   SESSION_EXPIRED: 'The session has expired; sign in again.',
 };
+
+type HowItStands = Pick<SessionRow, 'ended' | 'endReason' | 'expired' | 'withdrawn'>;
 
 interface SessionRow extends Record<string, unknown> {
   sessionId: string;
@@ -99,7 +114,7 @@ const noteUse = `
   update session set last_used_at = now()
   where tenant_id = $1::uuid and id = $2::uuid and coalesce(last_used_at < now() - interval '1 minute', true)`;
 
-function endOf({ ended, endReason, expired, withdrawn }: SessionRow): SessionEndCode | null {
+function endOf({ ended, endReason, expired, withdrawn }: HowItStands): SessionEndCode | null {
   if (endReason === endReasons.replaced) return 'SESSION_REPLACED';
   if (endReason === endReasons.expired) return 'SESSION_EXPIRED';
   if (ended || withdrawn) return 'SESSION_ENDED';
@@ -110,6 +125,10 @@ function endOf({ ended, endReason, expired, withdrawn }: SessionRow): SessionEnd
 function scopesOf({ impersonatorId, mustSetPassword }: SessionRow): string[] {
   if (mustSetPassword) return [];
   return impersonatorId === null ? ['*'] : [...scopesOfImpersonators];
+}
+
+function sessionOver(code: SessionEndCode): WaybillError {
+  return new WaybillError('unauthenticated', words[code], { code });
 }
 
 function unknownSession(): WaybillError {

@@ -1,5 +1,5 @@
 import { recordEvents } from '../../audit/record.ts';
-import { type RunToStop, requestCancelOfAll, unfinishedCount } from '../../prisma/admission.ts';
+import { type RunToStop, requestCancelOfAll, runsThatGoOn } from '../../prisma/admission.ts';
 import type { Sql, Store } from '../../prisma/contract.ts';
 import { WaybillError } from '../../schema/errors.ts';
 import { endReasons, endSessions } from '../sessions/endSessions.ts';
@@ -8,7 +8,7 @@ export interface Suspension {
   suspendedAt: Date;
   /** Sessions that have ended with it. */
   sessions: number;
-  /** Runs that were asked to end. Their workflows are to be told; those that are not told, the sweeps tell. */
+  /** Runs that are to end, now or since before. Their workflows are to be told; those that are not told, the sweeps tell. */
   runs: RunToStop[];
 }
 
@@ -24,17 +24,17 @@ export async function suspendTenant(
 ): Promise<Suspension> {
   return owner.sql(tenantId, async (sql) => {
     const isNews = await shut(sql, tenantId);
-    const unfinished = await unfinishedCount(sql, tenantId);
-    if (unfinished > 0 && !cancelRuns)
-      throw new WaybillError('conflict', `${unfinished} runs of the tenant go on; wait for them, or cancel them`);
-    const { sessionIds, runs: ofSessions } = await endSessions(sql, tenantId, await liveSessions(sql, tenantId), {
+    const runs = await runsThatGoOn(sql, tenantId);
+    if (runs.length > 0 && !cancelRuns)
+      throw new WaybillError('conflict', `${runs.length} runs of the tenant go on; wait for them, or cancel them`);
+    const { sessionIds } = await endSessions(sql, tenantId, await liveSessions(sql, tenantId), {
       reason: endReasons.suspended,
     });
-    const runs = await requestCancelOfAll(sql, tenantId);
+    const asked = await requestCancelOfAll(sql, tenantId);
     const actor = { principalId: null };
     await recordEvents(sql, tenantId, [
       ...(isNews ? [{ type: 'tenant.suspended', actor, data: { sessions: sessionIds.length } }] : []),
-      ...runs.map(({ id, pipelineName }) => ({
+      ...asked.map(({ id, pipelineName }) => ({
         type: 'run.cancel-requested',
         actor,
         runId: id,
@@ -44,7 +44,7 @@ export async function suspendTenant(
     return {
       suspendedAt: await suspendedAt(sql, tenantId),
       sessions: sessionIds.length,
-      runs: [...ofSessions, ...runs],
+      runs,
     };
   });
 }

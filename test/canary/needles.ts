@@ -23,6 +23,7 @@ export function needleOf(name: string, secret: string | Buffer): Needle {
 export function findNeedles(needles: readonly Needle[], places: ReadonlyMap<string, Buffer>): string[] {
   const found: string[] = [];
   for (const [place, bytes] of places)
-    for (const { name, forms } of needles) if (forms.some((form) => bytes.includes(form))) found.push(`${place}: ${name}`);
+    for (const { name, forms } of needles)
+      if (forms.some((form) => bytes.includes(form))) found.push(`${place}: ${name}`);
   return found;
 }

@@ -16,6 +16,8 @@ export interface Asking {
   /** A GraphQL operation. */
   query?: string;
   variables?: Record<string, unknown>;
+  /** In the place of a GraphQL operation. */
+  json?: unknown;
 }
 
 let asked = 0;
@@ -23,7 +25,7 @@ let asked = 0;
 /** Each request comes from an address of its own, so that no limit of an address answers in the place of what is tried. */
 export function ask(
   url: string,
-  { method = 'POST', credential = null, accept, query, variables }: Asking,
+  { method = 'POST', credential = null, accept, query, variables, json }: Asking,
 ): Promise<Asked> {
   asked++;
   const localAddress = `127.2.${asked >> 8}.${asked & 255}`;
@@ -42,7 +44,7 @@ export function ask(
       response.once('error', reject);
     });
     sent.once('error', reject);
-    sent.end(method === 'POST' ? JSON.stringify({ query, variables }) : undefined);
+    sent.end(method === 'POST' ? JSON.stringify(json ?? { query, variables }) : undefined);
   });
 }
 

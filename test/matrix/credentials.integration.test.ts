@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { routes } from '../../api/routes.ts';
 import { createApiKey, revokeApiKey } from '../../identity/apiKeys.ts';
 import { newApiKeyText } from '../../identity/apiKeyText.ts';
@@ -31,6 +31,8 @@ const entries: Record<string, Entry> = {
   'a subscription': { path: '/graphql', query: subscription, accept: 'text/event-stream' },
   'a sign-in': { path: '/graphql', query: signIn, signsIn: true },
   validate: { path: '/auth/validate', method: 'GET' },
+  decode: { path: '/codec/decode', json: { payloads: [] } },
+  encode: { path: '/codec/encode', json: { payloads: [] } },
 };
 
 let signIns: SignIns;
@@ -40,6 +42,7 @@ beforeAll(async () => {
   signIns = await startSignIns();
   origin = new URL(signIns.api.url).origin;
 });
+afterEach(() => suspend(false));
 afterAll(() => signIns?.api.close());
 
 test('every route that needs a credential is an entry point of the matrix', () => {
@@ -105,12 +108,22 @@ async function presented(state: string, scheme: Scheme): Promise<Presented> {
     case 'one whose service session was closed':
       await signIns.close(made.serviceSession!);
       return { text };
+    case 'that of a suspended tenant':
+      await suspend(true);
+      return { text };
     case 'that of a disabled user':
       await signIns.api.database.asOwner('update principal set disabled_at = now() where name = $1', [made.user]);
       return { text };
     default:
       throw new Error(`docs/wall.md has a row ${state} that the test does not know`);
   }
+}
+
+function suspend(isSuspended: boolean): Promise<unknown> {
+  return signIns.api.database.asOwner(
+    `update tenant set suspended_at = case when $1 then now() end where name = 'tenant-a'`,
+    [isSuspended],
+  );
 }
 
 interface Made {

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { IntegrationKey } from '../../identity/tickets/integrationKeys.ts';
 import { makeTicket } from '../../identity/tickets/makeTicket.ts';
 import { codeSpans, readPage, tableRows } from '../documents.ts';
@@ -49,6 +49,7 @@ beforeAll(async () => {
     'IntegrationPayload',
   );
 });
+afterEach(() => suspend(false));
 afterAll(() => signIns?.api.close());
 
 test.each(cells)(
@@ -115,6 +116,9 @@ async function presented(state: string, scheme: Scheme, mutation: string): Promi
       return withText(`${text.slice(0, middle)}${text[middle] === 'x' ? 'y' : 'x'}${text.slice(middle + 1)}`);
     case 'the end missing':
       return withText(text.slice(0, -4));
+    case 'a good one of a suspended tenant':
+      await suspend(true);
+      return withText(text);
     case 'that of a disabled user':
       await signIns.api.database.asOwner('update principal set disabled_at = now() where name = $1', [made.user]);
       return withText(text);
@@ -123,6 +127,13 @@ async function presented(state: string, scheme: Scheme, mutation: string): Promi
     default:
       throw new Error(`docs/wall.md has a row ${state} that the test does not know`);
   }
+}
+
+function suspend(isSuspended: boolean): Promise<unknown> {
+  return signIns.api.database.asOwner(
+    `update tenant set suspended_at = case when $1 then now() end where name = 'tenant-a'`,
+    [isSuspended],
+  );
 }
 
 interface Made {

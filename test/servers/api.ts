@@ -4,12 +4,14 @@ import { encryptingConverter } from '../../cli/services/dataConverter.ts';
 import type { Log } from '../../connectors/contract.ts';
 import { createRegistry } from '../../connectors/registry.ts';
 import { createApiKey } from '../../identity/apiKeys.ts';
+import { noHostSecrets } from '../../identity/hostSecrets.ts';
 import type { TenantKeys } from '../../identity/keys/tenantKeys.ts';
 import type { SecretBox } from '../../identity/secrets.ts';
 import { createDialler } from '../../network/dialler.ts';
 import type { Store } from '../../prisma/contract.ts';
+import { openStore } from '../../prisma/store.ts';
 import { testKeys } from '../keys.ts';
-import { createTestDatabase, type TestDatabase, type TestTenant } from './database.ts';
+import { createTestDatabase, silentLog, type TestDatabase, type TestTenant } from './database.ts';
 
 export interface GraphqlAnswer {
   status: number;
@@ -34,13 +36,18 @@ export interface TestApi {
   warnings: Array<Record<string, unknown>>;
   key(tenant: TestTenant, scopes: string[]): Promise<string>;
   graphql(key: string | null, query: string, variables?: Record<string, unknown>): Promise<GraphqlAnswer>;
+  /** Another one of the same installation, which shares nothing with this one but the database and perhaps Temporal: its URL. */
+  startAnother(options?: { temporalIsAway: boolean }): Promise<string>;
+  /** Those that were started beside it as well. */
   close(): Promise<void>;
 }
+
+const nobodyListens = '127.0.0.1:1';
 
 /** The API on a free port over a database of its own; without a Temporal, over an address where nobody listens. */
 export async function startTestApi(temporal: { address: string; uiUrl: string } | null): Promise<TestApi> {
   const database = await createTestDatabase();
-  const connection = Connection.lazy({ address: temporal?.address ?? '127.0.0.1:1' });
+  const connection = Connection.lazy({ address: temporal?.address ?? nobodyListens });
   const errors: Array<Record<string, unknown>> = [];
   const warnings: Array<Record<string, unknown>> = [];
   const { tenantKeys, secretBox } = testKeys(database.store);
@@ -55,19 +62,26 @@ export async function startTestApi(temporal: { address: string; uiUrl: string } 
       return database.store.withTenant(tenantId, work);
     },
   };
-  const api: Api = await createApi({
-    store: counted,
-    temporal: client,
-    namespace: 'default',
-    temporalUiUrl: temporal?.uiUrl ?? null,
-    tenantKeys,
-    secretBox,
-    registry: createRegistry(),
-    connectorContext: { dialler, localRoots: ['*'], log },
-    log,
-    version: 'test',
-  });
-  const { url } = await api.listen({ host: '127.0.0.1', port: 0 });
+  const closings: Array<() => Promise<void>> = [];
+  const start = async (
+    store: Store,
+    parts: Pick<TestApi, 'temporal' | 'tenantKeys' | 'secretBox'>,
+  ): Promise<string> => {
+    const api: Api = await createApi({
+      store,
+      ...parts,
+      namespace: 'default',
+      temporalUiUrl: temporal?.uiUrl ?? null,
+      hostSecrets: noHostSecrets,
+      registry: createRegistry(),
+      connectorContext: { dialler, localRoots: ['*'], log },
+      log,
+      version: 'test',
+    });
+    closings.push(() => api.close());
+    return (await api.listen({ host: '127.0.0.1', port: 0 })).url;
+  };
+  const url = await start(counted, { temporal: client, tenantKeys, secretBox });
   const key = async (tenant: TestTenant, scopes: string[]) =>
     (await createApiKey(database.store, { ...tenant, name: `key ${scopes.join()}`, scopes })).secret;
   return {
@@ -82,8 +96,22 @@ export async function startTestApi(temporal: { address: string; uiUrl: string } 
     warnings,
     key,
     graphql: (presented, query, variables) => post(url, presented, JSON.stringify({ query, variables })),
+    startAnother: async ({ temporalIsAway } = { temporalIsAway: false }) => {
+      const { applicationUrl, systemUrl } = database;
+      const store = openStore({ applicationUrl, systemUrl, log: silentLog });
+      const away = Connection.lazy({ address: nobodyListens });
+      const another = await start(store, {
+        temporal: temporalIsAway ? new Client({ connection: away }) : client,
+        ...testKeys(store),
+      });
+      closings.push(
+        () => store.close(),
+        () => away.close(),
+      );
+      return another;
+    },
     close: async () => {
-      await api.close();
+      for (const close of closings) await close();
       await dialler.close();
       await connection.close();
       await database.drop();

@@ -6,6 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { type RunningWorker, startWorker } from '../../cli/services/worker.ts';
 import { createRegistry } from '../../connectors/registry.ts';
+import { noHostSecrets } from '../../identity/hostSecrets.ts';
 import { createDialler } from '../../network/dialler.ts';
 import { startTestApi, type TestApi } from './api.ts';
 import { type Sshd, startSshd } from './sshd.ts';
@@ -89,6 +90,7 @@ export async function startLine(): Promise<Line> {
       registry: createRegistry(),
       tenantKeys: api.tenantKeys,
       secretBox: api.secretBox,
+      hostSecrets: noHostSecrets,
       connectorContext: { dialler, localRoots: ['*'], log },
       temporalAddress: temporal.address,
       namespace: temporal.namespace,

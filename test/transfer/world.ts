@@ -10,6 +10,7 @@ import { createTransferWork } from '../../activities/transfer/index.ts';
 import type { PlanAnswer } from '../../activities/transfer/planTransfer.ts';
 import type { Connector, Log, Sink, Source } from '../../connectors/contract.ts';
 import { type ConnectorRegistry, createRegistry } from '../../connectors/registry.ts';
+import { noHostSecrets } from '../../identity/hostSecrets.ts';
 import { createDialler } from '../../network/dialler.ts';
 import type { Store } from '../../prisma/contract.ts';
 import type { EndpointLimits } from '../../schema/configuration.ts';
@@ -54,6 +55,7 @@ export function openEngine(
     store,
     registry: listenedTo(registry, onWrite, onRead),
     secretBox: testKeys(store).secretBox,
+    hostSecrets: noHostSecrets,
     connectorContext: { dialler, localRoots: ['*'], log: silent },
     log: silent,
     ...(limitTimes && { times: limitTimes }),

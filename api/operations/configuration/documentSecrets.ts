@@ -1,4 +1,5 @@
 import { signWebhook } from '../../../audit/webhookSigning.ts';
+import { type HostReference, hostReferenceText } from '../../../identity/hostSecrets.ts';
 import type { CheckedDocument, SourceFile } from '../../../language/check.ts';
 import type { Diagnostic } from '../../../schema/diagnostics.ts';
 import { asWaybillError, WaybillError } from '../../../schema/errors.ts';
@@ -30,15 +31,31 @@ export function resolveSecrets(
   files: readonly SourceFile[],
   sent: readonly DocumentSecret[],
   stored: ReadonlySet<string>,
+  checkHost: (reference: HostReference) => void,
 ): { resolved: Map<CheckedDocument, ResolvedSecrets>; diagnostics: Diagnostic[] } {
   const values = new Map(sent.map((secret) => [storedName(secret, secret.secret), secret.value]));
   const resolved = new Map<CheckedDocument, ResolvedSecrets>();
   const diagnostics: Diagnostic[] = [];
   const named = new Set<string>();
+  const refusalOfHost = (reference: HostReference) => {
+    try {
+      checkHost(reference);
+      return null;
+    } catch (thrown) {
+      return { code: 'SECRET_INVALID' as const, message: asWaybillError(thrown).message, suggestion: null };
+    }
+  };
   for (const document of documents) {
     if (document.kind === 'pipeline') continue;
     const found: ResolvedSecrets = { references: {}, values: new Map() };
     for (const [secret, reference] of Object.entries(document.secrets)) {
+      if ('workerFile' in reference || 'workerEnv' in reference) {
+        const refusal = refusalOfHost(reference);
+        const file = files.find((one) => one.file === document.file);
+        if (refusal !== null && file) diagnostics.push(secretDiagnostic(file, document, secret, refusal));
+        found.references[secret] = hostReferenceText(reference);
+        continue;
+      }
       const name = 'secret' in reference ? reference.secret : storedName(document, secret);
       const value = 'secret' in reference ? undefined : values.get(name);
       const mistake = mistakeOf(document, secret, name, value, stored, 'secret' in reference);

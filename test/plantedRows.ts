@@ -3,7 +3,7 @@ import type { Sql } from '../prisma/contract.ts';
 import { quoted, type TenantTable, tenantTables } from '../prisma/tenantTables.ts';
 import type { TestDatabase, TestTenant } from './servers/database.ts';
 
-/** Begins every text that `fillTenant` writes, followed by the column: what a search is to find, or not to. */
+/** Begins every text that `plantRows` writes, followed by the column: what a search is to find, or not to. */
 export const planted = 'planted-in';
 
 /** Values that the database checks, by column. Everything else gets a value by its type, null columns too. */
@@ -30,7 +30,7 @@ export const particular: Record<string, unknown> = {
  * Writes a row into every table that holds rows of tenants, with every column set, so that a table which is added later is
  * filled too. Gives the tables. A column with a new check needs a particular value above.
  */
-export async function fillTenant({ store, asOwner }: TestDatabase, { tenantId }: TestTenant): Promise<TenantTable[]> {
+export async function plantRows({ store, asOwner }: TestDatabase, { tenantId }: TestTenant): Promise<TenantTable[]> {
   const tables = await store.sql(tenantId, tenantTables);
   const references = await store.sql(tenantId, readReferences);
   const written = new Map<string, Record<string, unknown>>();
