@@ -196,7 +196,9 @@ describe('secrets of documents', () => {
     expect(words(await apply(sftp, { secrets: [acmePassword] }))).toEqual(['endpoint acme-sftp created']);
     const [row] = await api.database.asOwner<{ ciphertext: Buffer }>('select ciphertext from secret');
     expect(row!.ciphertext.includes('hunter2-canary')).toBe(false);
-    expect(await api.secretBox.open(tenant.tenantId, 'endpoint/acme-sftp/password', row!.ciphertext)).toBe('hunter2-canary');
+    expect(await api.secretBox.open(tenant.tenantId, 'endpoint/acme-sftp/password', row!.ciphertext)).toBe(
+      'hunter2-canary',
+    );
     expect(words(await apply(sftp, { secrets: [acmePassword] }))).toEqual(['endpoint acme-sftp unchanged']);
     expect(words(await apply(sftp))).toEqual(['endpoint acme-sftp unchanged']);
     expect(words(await apply(sftp, { secrets: [{ ...acmePassword, value: 'another' }] }))).toEqual([
