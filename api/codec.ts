@@ -1,3 +1,4 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Payload } from '@temporalio/common';
 import { type Static, Type } from 'typebox';
@@ -9,10 +10,10 @@ import { allow } from '../identity/permissions.ts';
 import { WaybillError } from '../schema/errors.ts';
 import type { ApiDependencies } from './context.ts';
 import { limits } from './limits.ts';
-import { readBody, refusalOfHeaders, refuse, safeHeaders, tooLarge } from './request.ts';
+import { type HttpRefusal, readBody, refusalOfHeaders, refuse, safeHeaders, tooLarge } from './request.ts';
 import type { RoutePath } from './routes.ts';
 
-type CodecDependencies = Pick<ApiDependencies, 'tenantKeys' | 'temporalUiUrl' | 'namespace'>;
+type CodecDependencies = Pick<ApiDependencies, 'tenantKeys' | 'namespace'>;
 
 /** What Temporal's UI and command line send: protobuf JSON, with bytes in base64. */
 const base64 = Type.String({ pattern: '^[A-Za-z0-9+/]*={0,2}$' });
@@ -45,19 +46,62 @@ export async function answerCodec(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  if (request.method !== 'POST') {
-    refuse(response, {
-      status: 405,
-      code: 'METHOD_NOT_ALLOWED',
-      message: 'Send payloads by POST.',
-      headers: { allow: 'POST' },
-    });
-    return;
-  }
+  if (request.method !== 'POST') return refuse(response, notByPost);
   if (!allow(caller, 'run:decode')) {
     refuse(response, { status: 403, code: 'FORBIDDEN', message: 'The credential may not run:decode.' });
     return;
   }
+  const { tenantKeys } = dependencies;
+  const { tenantId } = caller;
+  await answerPayloads(dependencies, request, response, async (payloads) =>
+    work === 'encode'
+      ? encodePayloads(tenantKeys, tenantId, payloads)
+      : Promise.all(
+          payloads.map((payload) => (payloadOwner(payload) === tenantId ? decodeKnown(tenantKeys, payload) : payload)),
+        ),
+  );
+}
+
+/**
+ * `POST /codec/{token}/decode`, for a Temporal UI that hands on no sign-in: whoever has the token operates the installation,
+ * and reads the payloads of every tenant and of the installation itself. It has no way back: nobody writes without a name.
+ */
+export async function answerOperatorCodec(
+  dependencies: CodecDependencies,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  if (request.method !== 'POST') return refuse(response, notByPost);
+  await answerPayloads(dependencies, request, response, (payloads) =>
+    Promise.all(
+      payloads.map((payload) =>
+        payloadOwner(payload) === null ? payload : decodeKnown(dependencies.tenantKeys, payload),
+      ),
+    ),
+  );
+}
+
+/**
+ * Whether the token of a path is that of the installation. A page of another origin is refused with the right one too: a
+ * foreign site may point its own name at this machine, and a browser that shows it would then read the UI and ask us.
+ */
+export function isCodecToken(
+  { codecToken, temporalUiUrl }: Pick<ApiDependencies, 'codecToken' | 'temporalUiUrl'>,
+  presented: string,
+  { headers: { origin } }: IncomingMessage,
+): boolean {
+  if (codecToken === null) return false;
+  if (origin !== undefined && !isOfTemporalUi(temporalUiUrl, origin)) return false;
+  // Of hashes, which have one length whatever was presented.
+  return timingSafeEqual(hashOf(presented), hashOf(codecToken));
+}
+
+async function answerPayloads(
+  dependencies: CodecDependencies,
+  request: IncomingMessage,
+  response: ServerResponse,
+  change: (payloads: Payload[]) => Promise<Payload[]>,
+): Promise<void> {
   const namespace = request.headers['x-namespace'];
   if (namespace !== undefined && namespace !== dependencies.namespace) {
     refuse(response, { status: 404, code: 'NOT_FOUND', message: 'Waybill does not work in that namespace.' });
@@ -72,11 +116,7 @@ export async function answerCodec(
     const message = `Send {"payloads": [{"metadata": {...}, "data": "..."}]}, with bytes in base64 and ${limits.codecPayloads} payloads at most.`;
     return refuse(response, { status: 400, code: 'BAD_REQUEST', message });
   }
-  const { tenantKeys } = dependencies;
-  const done =
-    work === 'encode'
-      ? await encodePayloads(tenantKeys, caller.tenantId, payloads)
-      : await Promise.all(payloads.map((payload) => decodeOwn(tenantKeys, caller.tenantId, payload)));
+  const done = await change(payloads);
   response.writeHead(200, { 'content-type': 'application/json; charset=utf-8', ...safeHeaders });
   response.end(JSON.stringify({ payloads: done.map(toWire) }));
 }
@@ -91,7 +131,7 @@ export function allowTemporalUi(
   response: ServerResponse,
 ): boolean {
   const { origin } = request.headers;
-  if (temporalUiUrl === null || origin !== new URL(temporalUiUrl).origin) return false;
+  if (origin === undefined || !isOfTemporalUi(temporalUiUrl, origin)) return false;
   response.setHeader('access-control-allow-origin', origin);
   response.setHeader('vary', 'origin');
   if (request.method !== 'OPTIONS') return false;
@@ -105,8 +145,23 @@ export function allowTemporalUi(
   return true;
 }
 
-async function decodeOwn(keys: TenantKeys, tenantId: string, payload: Payload): Promise<Payload> {
-  if (payloadOwner(payload) !== tenantId) return payload;
+const notByPost: HttpRefusal = {
+  status: 405,
+  code: 'METHOD_NOT_ALLOWED',
+  message: 'Send payloads by POST.',
+  headers: { allow: 'POST' },
+};
+
+function isOfTemporalUi(temporalUiUrl: string | null, origin: string): boolean {
+  return temporalUiUrl !== null && origin === new URL(temporalUiUrl).origin;
+}
+
+function hashOf(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
+}
+
+/** A payload that cannot be read, of a tenant that is gone or changed on the way, is shown as it is. */
+async function decodeKnown(keys: TenantKeys, payload: Payload): Promise<Payload> {
   try {
     return await decodePayload(keys, payload);
   } catch (error) {

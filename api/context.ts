@@ -19,6 +19,8 @@ export interface ApiDependencies {
   namespace: string;
   /** Root of Temporal's UI, or null: runs have no link then. */
   temporalUiUrl: string | null;
+  /** What the path of `/codec/{token}/decode` must hold, or null: the route is not there then. */
+  codecToken: string | null;
   tenantKeys: TenantKeys;
   secretBox: SecretBox;
   hostSecrets: HostSecrets;

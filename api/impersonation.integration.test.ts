@@ -61,6 +61,30 @@ describe('2.3.2.5 OpenImmutableImpersonate', () => {
     expect(await impersonate(await service(), uma!.id)).toMatchObject({ user: { userName: 'uma' } });
   });
 
+  test('it never climbs afterwards: when a role or a grant is another one, the session is over', async () => {
+    const change = async (mutation: string) => {
+      const { body } = await signIns.api.graphql(signIns.api.keys.a, `mutation { it: ${mutation} { __typename } }`);
+      expect(body.data.it.__typename, JSON.stringify(body)).toMatch(/Payload$/);
+    };
+    const promoted = await signIns.createUser('promoted', 'uploader');
+    const relay = await service();
+    const asPromoted = await impersonate(relay, promoted);
+    await change('changeUser(input: { userName: "promoted", role: "owner" })');
+    expect(await signIns.codeOf(asPromoted.sessionId)).toBe('401 SESSION_ENDED');
+
+    await change('grantAccount(input: { account: "relay", action: actAs, target: "anna" })');
+    const asAnna = await impersonate(relay, signIns.userIds.anna);
+    expect(await signIns.codeOf(asAnna.sessionId)).toBe('alive');
+    await change('revokeGrant(input: { account: "relay", action: actAs, target: "anna" })');
+    expect(await signIns.codeOf(asAnna.sessionId)).toBe('401 SESSION_ENDED');
+
+    await signIns.createUser('demoted', 'owner');
+    const asOlga = await impersonate(await service('demoted'), signIns.userIds.olga);
+    expect(await signIns.codeOf(asOlga.sessionId)).toBe('alive');
+    await change('changeUser(input: { userName: "demoted", role: "operator" })');
+    expect(await signIns.codeOf(asOlga.sessionId)).toBe('401 SESSION_ENDED');
+  });
+
   test('it never nests, and makes no credentials', async () => {
     const { sessionId } = await impersonate(await service('olga'), signIns.userIds.olga);
     expect(await impersonate(sessionId, signIns.userIds.ben)).toMatchObject(refused);

@@ -6,7 +6,7 @@ import { createPasswordCheck } from '../identity/passwords.ts';
 import { createOpenSession } from '../identity/sessions/openSession.ts';
 import { createTicketLimit } from '../identity/tickets/ticketLimit.ts';
 import { WaybillError } from '../schema/errors.ts';
-import { allowTemporalUi, answerCodec, codecWorkOf } from './codec.ts';
+import { allowTemporalUi, answerCodec, answerOperatorCodec, codecWorkOf, isCodecToken } from './codec.ts';
 import type { ApiContext, ApiDependencies } from './context.ts';
 import type { ApiErrorCode } from './errorCatalogue.ts';
 import { createFailureCount } from './failedAuthentication.ts';
@@ -59,13 +59,14 @@ export async function createApi(dependencies: ApiDependencies): Promise<Api> {
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const route = findRoute(request.url ?? '');
     if (route === undefined) return refuse(response, nothingHere);
-    const { path, site } = route;
+    const { path, site, token } = route;
     if (path === '/health') return answerJson(response, 200, { status: 'ok', version: dependencies.version });
     if (path === '/ready') {
       const readiness = await isReady();
       return answerJson(response, readiness.ready ? 200 : 503, readiness);
     }
     if (path === '/graphql' && wantsPage(request)) return answerPage(response);
+    if (token !== null) return answerTokenHolder(token, request, response);
     const codecWork = codecWorkOf(path);
     if (codecWork !== null && allowTemporalUi(dependencies, request, response)) return;
     const entered = await enter(request, site);
@@ -73,6 +74,20 @@ export async function createApi(dependencies: ApiDependencies): Promise<Api> {
     if (entered.caller === null) return refuseVisitor(entered);
     if (codecWork !== null) return answerCodec(dependencies, codecWork, entered.caller, request, response);
     return answerValidate(dependencies.store, entered.caller, request, response);
+  };
+
+  /** To whom the token does not open it, the route is not there. */
+  const answerTokenHolder = async (
+    token: string,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> => {
+    if (!isCodecToken(dependencies, token, request)) {
+      await countFailure(request.socket.remoteAddress);
+      return refuse(response, nothingHere);
+    }
+    if (allowTemporalUi(dependencies, request, response)) return;
+    return answerOperatorCodec(dependencies, request, response);
   };
 
   const refuseVisitor = async ({ visitor }: Entered): Promise<never> => {

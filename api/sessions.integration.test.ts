@@ -83,7 +83,9 @@ describe('two processes at once', () => {
     urls = [signIns.api.url, await signIns.api.startAnother()];
   });
 
-  test('800 sign-ins of one user and application leave one live session, and none fails', async () => {
+  test('800 sign-ins of one user and application leave one live session, and none fails', {
+    timeout: 180_000,
+  }, async () => {
     const given = { userName: 'olga', password, applicationId: 21 };
     const opened = await Promise.all(
       Array.from({ length: 800 }, (_, index) => signIns.call('open', given, urls[index % 2])),

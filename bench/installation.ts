@@ -94,7 +94,7 @@ async function withParts<Result>(
         log,
       };
       const temporal = new Client({ connection, dataConverter: encryptingConverter(tenantKeys) });
-      const api = await createApi({ ...shared, temporal, temporalUiUrl: null, version: 'bench' });
+      const api = await createApi({ ...shared, temporal, temporalUiUrl: null, codecToken: null, version: 'bench' });
       closes.unshift(() => api.close());
       const { url } = await api.listen({ host: '127.0.0.1', port: 0 });
       const key = (await createApiKey(store, { ...tenant, name: 'bench', scopes: ['*'] })).secret;

@@ -164,6 +164,7 @@ async function withApi<Result>(
       log: silent,
       namespace: 'default',
       temporalUiUrl: null,
+      codecToken: null,
       version: 'bench',
     },
     temporal: new Client({ connection }),

@@ -190,7 +190,7 @@ async function startApi(store: Store): Promise<{ url: string; close(): Promise<v
   const dialler = createDialler({ loopback: true, allow: [] });
   const tenantKeys = createTenantKeys(store, createMasterKeys(Buffer.alloc(32)));
   const api = await createApi({
-    ...{ store, log: silent, namespace: 'default', temporalUiUrl: null, version: 'bench' },
+    ...{ store, log: silent, namespace: 'default', temporalUiUrl: null, codecToken: null, version: 'bench' },
     tenantKeys,
     secretBox: createSecretBox(tenantKeys),
     temporal: new Client({ connection }),

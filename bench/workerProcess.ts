@@ -7,10 +7,8 @@ import { promisify } from 'node:util';
 const run = promisify(execFile);
 const build = fileURLToPath(new URL('../tools/build.ts', import.meta.url));
 const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
-/** What docs/performance.md says to a worker that is to take little memory. */
-const thrifty = { MALLOC_ARENA_MAX: '2', NODE_OPTIONS: '--max-semi-space-size=2' };
-/** And to one that only moves bytes. Without the limit V8 lets garbage grow to thrice of what is in use before it collects. */
-export const movingBytesOnly = { NODE_OPTIONS: '--max-semi-space-size=2 --max-old-space-size=256' };
+/** What docs/performance.md says to a worker that is to take little memory and only moves bytes. */
+export const littleMemory = { MALLOC_ARENA_MAX: '2', NODE_OPTIONS: '--max-semi-space-size=2 --max-old-space-size=256' };
 const kibibytesOfMebibyte = 1024;
 /** Linux counts the time of threads in hundredths of a second. */
 const ticksOfSecond = 100;
@@ -40,7 +38,7 @@ export async function startWorkerProcess(
 ): Promise<WorkerProcess> {
   const profiling = profileFolder === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`];
   const child = spawn(process.execPath, [...profiling, main, 'worker', ...options], {
-    env: { ...process.env, ...thrifty, ...environment },
+    env: { ...process.env, ...environment },
     // The channel ends it with this process, however that ends.
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   });

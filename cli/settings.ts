@@ -30,6 +30,13 @@ const serviceSchema = Type.Object({
   TEMPORAL_ADDRESS: Type.String({ minLength: 3, default: '127.0.0.1:7233', description: 'host:port of Temporal.' }),
   TEMPORAL_NAMESPACE: Type.String({ minLength: 1, default: 'default', description: 'Namespace in Temporal.' }),
   TEMPORAL_UI_URL: Type.Optional(Type.String({ pattern: '^https?://', description: "Temporal's UI, for deep links." })),
+  WAYBILL_CODEC_TOKEN: Type.Optional(
+    Type.String({
+      pattern: '^[A-Za-z0-9_-]{32,200}$',
+      description:
+        "32 or more random letters and digits (openssl rand -hex 32): Temporal's UI, with this in its codec endpoint, shows payloads to whoever can open it.",
+    }),
+  ),
   WAYBILL_HOST: Type.String({ minLength: 1, default: '127.0.0.1', description: 'Address that the API listens on.' }),
   WAYBILL_PORT: Type.Integer({
     minimum: 0,
@@ -122,6 +129,7 @@ export interface ServiceSettings {
   temporalAddress: string;
   temporalNamespace: string;
   temporalUiUrl: string | null;
+  codecToken: string | null;
   host: string;
   port: number;
   localRoots: readonly string[];
@@ -146,6 +154,7 @@ export function readServiceSettings(environment: Environment): ServiceSettings {
     temporalAddress: values.TEMPORAL_ADDRESS,
     temporalNamespace: values.TEMPORAL_NAMESPACE,
     temporalUiUrl: values.TEMPORAL_UI_URL ?? null,
+    codecToken: values.WAYBILL_CODEC_TOKEN ?? null,
     host: values.WAYBILL_HOST,
     port: values.WAYBILL_PORT,
     localRoots: values.WAYBILL_LOCAL_ROOTS,

@@ -197,6 +197,7 @@ async function noteRefusal(
   await recordEvents(sql, tenantId, [{ type: 'user.locked', outcome: 'failure', actor: { principalId: null }, data }]);
 }
 
+/** Writes nothing when there is nothing new, which is nearly always: a commit that has written waits for the disk. */
 async function noteSuccess(
   sql: Sql,
   tenantId: string,
@@ -208,7 +209,8 @@ async function noteSuccess(
     `update principal_password set failures = 0, locked_until = null, hash = coalesce($3::text, hash),
        totp_last_step = coalesce($4::bigint, totp_last_step),
        totp_since = case when $4::bigint is null then totp_since else coalesce(totp_since, now()) end
-     where tenant_id = $1::uuid and principal_id = $2::uuid`,
+     where tenant_id = $1::uuid and principal_id = $2::uuid
+       and (failures > 0 or locked_until is not null or $3::text is not null or $4::bigint is not null)`,
     [tenantId, principalId, hash, step],
   );
 }

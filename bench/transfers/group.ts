@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type Group, median, type Terms } from '../benchmark.ts';
 import { type Services, withServices } from '../installation.ts';
 import { hottest, monotonicUs, type Window } from '../profile.ts';
-import { buildPackage, movingBytesOnly, startWorkerProcess } from '../workerProcess.ts';
+import { buildPackage, littleMemory, startWorkerProcess } from '../workerProcess.ts';
 import { ledger } from './ledger.ts';
 import { localCopy } from './localCopy.ts';
 import { memory } from './memory.ts';
@@ -57,7 +57,7 @@ async function measurePart(part: Part, services: Services, terms: Terms): Promis
   const { environment } = services;
   const others = part.movesOnly ? [await startWorkerProcess(environment, null, ['--only', 'runs,system'])] : [];
   const worker = part.movesOnly
-    ? await startWorkerProcess({ ...environment, ...movingBytesOnly }, terms.profileFolder, ['--only', 'transfers'])
+    ? await startWorkerProcess({ ...environment, ...littleMemory }, terms.profileFolder, ['--only', 'transfers'])
     : await startWorkerProcess(environment, terms.profileFolder);
   const windows: Window[] = [];
   const cpu: CpuOfRun[] = [];

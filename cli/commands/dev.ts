@@ -11,6 +11,7 @@ interface DevCommandOptions {
   temporalPort: number;
   uiPort: number;
   host: string;
+  encryptedUi?: boolean;
   json?: boolean;
 }
 
@@ -24,6 +25,7 @@ export function addDevCommand(program: Command, context: CommandContext): void {
     .option('--temporal-port <port>', "port of Temporal's gRPC; 0 takes a free one", parsePort, 7233)
     .option('--ui-port <port>', "port of Temporal's UI; 0 takes a free one", parsePort, 8233)
     .option('--host <address>', 'address that the API listens on', '127.0.0.1')
+    .option('--encrypted-ui', "Temporal's UI shows payloads encrypted: for a machine that others use")
     .option('--json', 'one JSON line on stdout when all is up')
     .action(async (options: DevCommandOptions) => {
       process.title = 'waybill dev';

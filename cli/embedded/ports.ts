@@ -9,6 +9,15 @@ export async function freePorts(host: string, count: number): Promise<number[]> 
   return ports;
 }
 
+/** A free port of that host, held until it is released: whoever comes meanwhile finds the door shut. */
+export async function holdPort(host: string): Promise<{ port: number; release(): Promise<void> }> {
+  const listener = await listen(host, 0);
+  return {
+    port: (listener.address() as { port: number }).port,
+    release: () => new Promise((resolve) => listener.close(() => resolve())),
+  };
+}
+
 /** Throws conflict, naming port and option, when somebody listens there already; invalid when the host is not ours. */
 export async function assertPortFree(host: string, port: number, option: string): Promise<void> {
   if (port === 0) return;
@@ -28,7 +37,7 @@ export async function assertPortFree(host: string, port: number, option: string)
 
 function listen(host: string, port: number): Promise<ReturnType<typeof createServer>> {
   return new Promise((resolve, reject) => {
-    const listener = createServer();
+    const listener = createServer((socket) => socket.destroy());
     listener.once('error', reject);
     listener.listen({ host, port, exclusive: true }, () => resolve(listener));
   });

@@ -32,6 +32,8 @@ export interface TemporalOptions {
   port: number;
   /** Port of the UI; 0 takes a free one. */
   uiPort: number;
+  /** Who decodes payloads for the UI: the API, and the file that holds its token. Null: the UI shows them encrypted. */
+  codec: { apiUrl: string; tokenFile: string } | null;
 }
 
 export interface EmbeddedTemporal {
@@ -65,6 +67,7 @@ async function launch(options: TemporalOptions): Promise<EmbeddedTemporal> {
   const [anyPort, anyUiPort, httpPort, metricsPort] = (await freePorts(host, 4)) as [number, number, number, number];
   const port = options.port || anyPort;
   const uiPort = options.uiPort || anyUiPort;
+  await writeSettings(options);
   const logFile = join(folder, 'temporal.log');
   const log = openSync(logFile, 'a', 0o600);
   const child = spawn(options.binary, flagsFor(options, { port, uiPort, httpPort, metricsPort }), {
@@ -106,7 +109,20 @@ function flagsFor(
     ...dynamicConfiguration.flatMap((setting) => ['--dynamic-config-value', setting]),
     ...Object.entries(searchAttributes).flatMap(([name, type]) => ['--search-attribute', `${name}=${type}`]),
     ...['--ui-disable-news-fetch', '--log-level', 'warn', '--log-format', 'json'],
+    ...['--env-file', settingsFile(folder)],
   ];
+}
+
+/** Every account of the machine can read the arguments of a process: the flag with the token in it comes from a file. */
+async function writeSettings({ folder, codec }: TemporalOptions): Promise<void> {
+  const flags: Record<string, string> = {};
+  if (codec !== null) {
+    const token = (await readFile(codec.tokenFile, 'utf8')).trim();
+    flags['ui-codec-endpoint'] = `${codec.apiUrl}/codec/${token}`;
+  }
+  await rm(settingsFile(folder), { force: true });
+  // JSON is YAML.
+  await writeFile(settingsFile(folder), `${JSON.stringify({ env: { default: flags } })}\n`, { mode: 0o600 });
 }
 
 /** The namespace answers last, so a workflow can be started when it does. */
@@ -159,6 +175,10 @@ async function stopProcess(pid: number, ended: Promise<void>): Promise<void> {
   const timer = setTimeout(() => isRunning(pid) && process.kill(pid, 'SIGKILL'), stopTimeoutMs);
   await ended;
   clearTimeout(timer);
+}
+
+function settingsFile(folder: string): string {
+  return join(folder, 'flags.yaml');
 }
 
 function pidFile(folder: string): string {

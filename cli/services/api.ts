@@ -19,6 +19,7 @@ export async function startApiService(
     temporal,
     namespace: settings.temporalNamespace,
     temporalUiUrl: settings.temporalUiUrl,
+    codecToken: settings.codecToken,
     log,
     version: packageVersion(),
   });

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { createApiKey, verifyApiKey } from '../../identity/apiKeys.ts';
 import { ensureTenant, giveOwnerPassword } from '../../identity/firstRun.ts';
 import { createPasswordHashing } from '../../identity/passwordHashing.ts';
@@ -6,7 +7,7 @@ import { migrate } from '../../prisma/migrate.ts';
 import { openStore } from '../../prisma/store.ts';
 import { WaybillError } from '../../schema/errors.ts';
 import { findTemporal } from '../embedded/findTemporal.ts';
-import { assertPortFree } from '../embedded/ports.ts';
+import { assertPortFree, holdPort } from '../embedded/ports.ts';
 import type { EmbeddedPostgres } from '../embedded/postgres.ts';
 import { isTemporalUp, type TemporalOptions } from '../embedded/temporal.ts';
 import { createLog } from '../log.ts';
@@ -25,6 +26,8 @@ export interface DevOptions {
   port: number;
   temporalPort: number;
   uiPort: number;
+  /** Temporal's UI shows payloads as they are stored. Else everybody who can open it reads them. */
+  encryptedUi?: boolean | undefined;
   command: CommandEnvironment;
   /** What the processes inherit. */
   environment: Environment;
@@ -82,11 +85,15 @@ class Supervisor implements RunningDev {
   #postgres: PostgresFacts | undefined;
   #temporal: { address: string; uiUrl: string | null; pid: number | null } | undefined;
   #apiUrl = '';
+  /** Temporal is told of it before the API can listen there. */
+  #apiPort: number;
+  #heldPort: { release(): Promise<void> } | undefined;
   #ready = false;
   #stopping: Promise<void> | undefined;
 
   constructor(options: DevOptions, state: StateFolder, lock: StateLock) {
     this.#options = options;
+    this.#apiPort = options.port;
     this.state = state;
     this.#lock = lock;
   }
@@ -98,6 +105,11 @@ class Supervisor implements RunningDev {
     if (command.temporalAddress === null) {
       await assertPortFree('127.0.0.1', temporalPort, '--temporal-port');
       await assertPortFree('127.0.0.1', uiPort, '--ui-port');
+    }
+    if (port === 0) {
+      const held = await holdPort(host);
+      this.#heldPort = held;
+      this.#apiPort = held.port;
     }
     await Promise.all([this.#startDatabase(), this.#startTemporal()]);
     await Promise.all([this.#startWorker(), this.#startApi()]);
@@ -140,6 +152,7 @@ class Supervisor implements RunningDev {
     for (const name of ['api', 'worker', 'temporal', 'postgres']) {
       await this.#children.find((child) => child.name === name)?.stop();
     }
+    await this.#heldPort?.release();
     this.#lock.release();
   }
 
@@ -203,7 +216,14 @@ class Supervisor implements RunningDev {
       name: 'temporal',
       script: scriptPath('embedded/guard'),
       arguments: () => {
-        const options: TemporalOptions = { binary, folder: this.state.temporalFolder, host: '127.0.0.1', ...ports };
+        const codec = this.#decodesForUi()
+          ? {
+              apiUrl: `http://${reachable(this.#options.host)}:${this.#apiPort}`,
+              tokenFile: this.state.codecTokenFile(),
+            }
+          : null;
+        const folder = this.state.temporalFolder;
+        const options: TemporalOptions = { binary, folder, host: '127.0.0.1', ...ports, codec };
         return ['temporal', JSON.stringify(options)];
       },
       environment: () => this.#inherited(),
@@ -216,7 +236,8 @@ class Supervisor implements RunningDev {
   }
 
   async #startApi(): Promise<void> {
-    const { host, port } = this.#options;
+    const { host } = this.#options;
+    await this.#heldPort?.release();
     await this.#supervise({
       name: 'api',
       script: scriptPath('main'),
@@ -224,12 +245,18 @@ class Supervisor implements RunningDev {
       environment: () => ({
         ...this.#serviceEnvironment(),
         WAYBILL_HOST: host,
-        WAYBILL_PORT: this.#apiUrl === '' ? String(port) : new URL(this.#apiUrl).port,
+        WAYBILL_PORT: String(this.#apiPort),
+        ...(this.#decodesForUi() && { WAYBILL_CODEC_TOKEN: readFileSync(this.state.codecTokenFile(), 'utf8').trim() }),
       }),
       onReady: (facts) => {
         this.#apiUrl = new URL(String(facts.url)).origin;
       },
     });
+  }
+
+  /** Only for a UI of ours: who can open another one is not for us to say. */
+  #decodesForUi(): boolean {
+    return this.#options.command.temporalAddress === null && this.#options.encryptedUi !== true;
   }
 
   async #startWorker(): Promise<void> {
@@ -288,6 +315,12 @@ class Supervisor implements RunningDev {
       if (value !== undefined) inherited[name] = value;
     return inherited;
   }
+}
+
+/** The browser that shows the UI runs where the UI listens: on this machine. */
+function reachable(host: string): string {
+  if (host === '0.0.0.0' || host === '::') return '127.0.0.1';
+  return host.includes(':') ? `[${host}]` : host;
 }
 
 function isRefused(error: unknown): boolean {

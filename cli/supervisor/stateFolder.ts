@@ -23,6 +23,8 @@ export interface StateFolder {
   logFile(name: string): string;
   /** 32 bytes; made at the first call. Throws invalid when the file or `given` (base64) is not such a key. */
   masterKey(given: string | null): Buffer;
+  /** Holds what Temporal's UI shows the API, so that it decodes payloads for it; made at the first call. */
+  codecTokenFile(): string;
   readApiKey(): string | null;
   writeApiKey(secret: string): void;
   writeFacts(facts: DevFacts): void;
@@ -30,6 +32,7 @@ export interface StateFolder {
 }
 
 const masterKeyBytes = 32;
+const codecTokenBytes = 32;
 
 /** Opens the state folder, making it when it is absent; others cannot list it. */
 export function openStateFolder(path: string): StateFolder {
@@ -51,6 +54,11 @@ export function openStateFolder(path: string): StateFolder {
       const key = randomBytes(masterKeyBytes);
       writePrivate(file('master.key'), `${key.toString('base64')}\n`);
       return key;
+    },
+    codecTokenFile() {
+      const path = file('codec-token');
+      if (readOptional(path) === null) writePrivate(path, `${randomBytes(codecTokenBytes).toString('base64url')}\n`);
+      return path;
     },
     readApiKey: () => readOptional(file('api-key'))?.trim() ?? null,
     writeApiKey: (secret) => writePrivate(file('api-key'), `${secret}\n`),

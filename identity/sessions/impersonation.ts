@@ -43,15 +43,24 @@ export async function proveImpersonation(
   const user = await findUserByNumber(sql, tenantId, userId);
   if (user === undefined) throw refused('unknown');
   if (user.disabled) throw refused('disabled');
-  if (!mayGive(service, { role: user.role, scopes: ['*'] }) && !(await mayActAs(sql, service, user)))
-    throw refused('higher-role');
+  const isGranted = await hasGrant(sql, service, user);
+  if (!mayActAs(service, { role: user.role, isGranted })) throw refused('higher-role');
   if (reason === null && (await needsReason(sql, tenantId)))
     throw new WaybillError('invalid', 'say why you act as the user', { field: 'reason' });
   return { user, impersonation: { impersonatorId: principalId, parentId: credential.id, reason } };
 }
 
-async function mayActAs(sql: Sql, { tenantId, principalId }: Caller, user: FoundUser): Promise<boolean> {
-  if (neverByGrant.includes(user.role)) return false;
+/** Whether who may impersonate at all does not climb by it. Asked again with each request: roles and grants change. */
+export function mayActAs(
+  service: { role: string; scopes: readonly string[] },
+  user: { role: string; isGranted: boolean },
+): boolean {
+  if (!allow(service, 'session:impersonate')) return false;
+  if (mayGive(service, { role: user.role, scopes: ['*'] })) return true;
+  return user.isGranted && !neverByGrant.includes(user.role);
+}
+
+async function hasGrant(sql: Sql, { tenantId, principalId }: Caller, user: FoundUser): Promise<boolean> {
   const granted = await sql.query(
     `select 1 from principal_grant
       where tenant_id = $1::uuid and principal_id = $2::uuid and action = 'actAs' and target = $3::text`,

@@ -3,7 +3,7 @@ import type { Sql, Store } from '../../prisma/contract.ts';
 import { WaybillError } from '../../schema/errors.ts';
 import type { Caller } from '../caller.ts';
 import { endReasons } from './endSessions.ts';
-import { scopesOfImpersonators } from './impersonation.ts';
+import { mayActAs, scopesOfImpersonators } from './impersonation.ts';
 import { idleSince } from './lifetimes.ts';
 import { hashOfSessionText, isSessionText } from './sessionText.ts';
 
@@ -60,8 +60,7 @@ export async function holdSession(sql: Sql, tenantId: string, sessionId: string)
     [tenantId, sessionId],
   );
   if (session === undefined) throw unknownSession();
-  const code = endOf({ ...session, expired: false, withdrawn: false });
-  if (code !== null) throw sessionOver(code);
+  if (session.ended) throw sessionOver(codeOfReason(session.endReason) ?? 'SESSION_ENDED');
 }
 
 const words: Record<SessionEndCode, string> = {
@@ -69,8 +68,6 @@ const words: Record<SessionEndCode, string> = {
   SESSION_ENDED: 'The session has ended; sign in again.',
   SESSION_EXPIRED: 'The session has expired; sign in again.',
 };
-
-type HowItStands = Pick<SessionRow, 'ended' | 'endReason' | 'expired' | 'withdrawn'>;
 
 interface SessionRow extends Record<string, unknown> {
   sessionId: string;
@@ -81,6 +78,9 @@ interface SessionRow extends Record<string, unknown> {
   applicationId: number;
   expiresAt: Date;
   impersonatorId: string | null;
+  impersonatorRole: string | null;
+  /** The impersonator may act as the user by a grant. */
+  isGranted: boolean;
   tokenHash: Buffer | null;
   endReason: string | null;
   ended: boolean;
@@ -95,6 +95,7 @@ interface SessionRow extends Record<string, unknown> {
 const selectSessions = `
   select s.id as "sessionId", t.name as "tenantName", p.id as "principalId", p.name as "principalName", p.role, s.application_id as "applicationId",
     s.expires_at as "expiresAt", s.impersonator_id as "impersonatorId", s.token_hash as "tokenHash", s.end_reason as "endReason",
+    i.role as "impersonatorRole", coalesce(g.action is not null, false) as "isGranted",
     s.ended_at is not null as ended, s.expires_at <= now() or ${idleSince('now()')} as expired,
     p.disabled_at is not null or t.suspended_at is not null or i.disabled_at is not null
       or parent.ended_at is not null or coalesce(parent.expires_at <= now(), false) as withdrawn,
@@ -106,6 +107,7 @@ const selectSessions = `
   join tenant t on t.id = s.tenant_id
   left join principal_password w on w.tenant_id = s.tenant_id and w.principal_id = s.principal_id
   left join principal i on i.tenant_id = s.tenant_id and i.id = s.impersonator_id
+  left join principal_grant g on g.tenant_id = s.tenant_id and g.principal_id = s.impersonator_id and g.action = 'actAs' and g.target = p.name
   left join session parent on parent.tenant_id = s.tenant_id and parent.id = s.parent_id`;
 const selectSession = `${selectSessions} where s.tenant_id = $1::uuid and s.id = $2::uuid`;
 
@@ -114,11 +116,22 @@ const noteUse = `
   update session set last_used_at = now()
   where tenant_id = $1::uuid and id = $2::uuid and coalesce(last_used_at < now() - interval '1 minute', true)`;
 
-function endOf({ ended, endReason, expired, withdrawn }: HowItStands): SessionEndCode | null {
-  if (endReason === endReasons.replaced) return 'SESSION_REPLACED';
-  if (endReason === endReasons.expired) return 'SESSION_EXPIRED';
-  if (ended || withdrawn) return 'SESSION_ENDED';
+function endOf(session: SessionRow): SessionEndCode | null {
+  const { ended, endReason, expired, withdrawn } = session;
+  const code = codeOfReason(endReason);
+  if (code !== null) return code;
+  if (ended || withdrawn || climbs(session)) return 'SESSION_ENDED';
   return expired ? 'SESSION_EXPIRED' : null;
+}
+
+function codeOfReason(endReason: string | null): SessionEndCode | null {
+  if (endReason === endReasons.replaced) return 'SESSION_REPLACED';
+  return endReason === endReasons.expired ? 'SESSION_EXPIRED' : null;
+}
+
+/** Whether who acts as the user might not begin to now: a role or a grant is another one since. */
+function climbs({ impersonatorRole, role, isGranted }: SessionRow): boolean {
+  return impersonatorRole !== null && !mayActAs({ role: impersonatorRole, scopes: ['*'] }, { role, isGranted });
 }
 
 /** Of a one-time password: none, which leaves what everybody may, such as to set another password. */

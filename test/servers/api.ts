@@ -45,7 +45,9 @@ export interface TestApi {
 const nobodyListens = '127.0.0.1:1';
 
 /** The API on a free port over a database of its own; without a Temporal, over an address where nobody listens. */
-export async function startTestApi(temporal: { address: string; uiUrl: string } | null): Promise<TestApi> {
+export async function startTestApi(
+  temporal: { address: string; uiUrl: string; codecToken?: string } | null,
+): Promise<TestApi> {
   const database = await createTestDatabase();
   const connection = Connection.lazy({ address: temporal?.address ?? nobodyListens });
   const errors: Array<Record<string, unknown>> = [];
@@ -72,6 +74,7 @@ export async function startTestApi(temporal: { address: string; uiUrl: string } 
       ...parts,
       namespace: 'default',
       temporalUiUrl: temporal?.uiUrl ?? null,
+      codecToken: temporal?.codecToken ?? null,
       hostSecrets: noHostSecrets,
       registry: createRegistry(),
       connectorContext: { dialler, localRoots: ['*'], log },

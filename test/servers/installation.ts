@@ -99,7 +99,14 @@ const ignore = () => undefined;
 
 async function beginTemporal(folder: string, port: number) {
   const { binary } = await findTemporal(readCommandEnvironment(process.env), ignore);
-  return startTemporal({ binary, folder: path.join(folder, 'temporal'), host: '127.0.0.1', port, uiPort: 0 });
+  return startTemporal({
+    binary,
+    folder: path.join(folder, 'temporal'),
+    host: '127.0.0.1',
+    port,
+    uiPort: 0,
+    codec: null,
+  });
 }
 
 /** The API says in its log where it serves. */

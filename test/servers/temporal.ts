@@ -24,7 +24,7 @@ export async function startTemporal(): Promise<TestTemporal> {
   const misses: string[] = [];
   const { binary } = await findTemporal(readCommandEnvironment(process.env), (miss) => misses.push(miss));
   const folder = await mkdtemp(path.join(tmpdir(), `${folderPrefix}${process.pid}-`));
-  const server = await startEmbedded({ binary, folder, host: '127.0.0.1', port: 0, uiPort: 0 });
+  const server = await startEmbedded({ binary, folder, host: '127.0.0.1', port: 0, uiPort: 0, codec: null });
   return {
     address: server.address,
     uiUrl: server.uiUrl,
