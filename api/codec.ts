@@ -165,7 +165,7 @@ async function decodeKnown(keys: TenantKeys, payload: Payload): Promise<Payload>
   try {
     return await decodePayload(keys, payload);
   } catch (error) {
-    if (error instanceof WaybillError && error.kind === 'integrity') return payload;
+    if (error instanceof WaybillError && (error.kind === 'integrity' || error.kind === 'not-found')) return payload;
     throw error;
   }
 }

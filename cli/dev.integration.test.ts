@@ -32,8 +32,8 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-async function startDev(): Promise<DevFacts> {
-  dev = startWaybill(['dev', '--state', state, ...anyPorts, '--json']);
+async function startDev(...more: string[]): Promise<DevFacts> {
+  dev = startWaybill(['dev', '--state', state, ...anyPorts, '--json', ...more]);
   const facts = JSON.parse(await dev.firstLine) as DevFacts;
   if (!facts.ready) throw new Error(JSON.stringify(facts));
   return facts;
@@ -59,7 +59,15 @@ describe('waybill dev', { timeout: 180_000 }, () => {
     });
     expect(commandOf(facts.pids.api!)).toContain('waybill api');
     expect(commandOf(facts.pids.workers[0]!)).toContain('waybill worker');
-    for (const file of ['api-key', 'master.key', 'dev.json']) expect(statSync(join(state, file)).mode & 0o077).toBe(0);
+    for (const file of [
+      'api-key',
+      'master.key',
+      'dev.json',
+      'codec-token',
+      'temporal',
+      'temporal/.config/temporalio/temporal.yaml',
+    ])
+      expect(statSync(join(state, file)).mode & 0o077, file).toBe(0);
 
     const list = await waybill(['runs', '--state', state, '--json']);
     expect([list.code, JSON.parse(list.stdout)]).toEqual([0, { items: [], next: null }]);
@@ -97,6 +105,22 @@ describe('waybill dev', { timeout: 180_000 }, () => {
     expect(readFileSync(second.apiKeyFile, 'utf8')).toBe(key);
     const { stdout } = await waybill(['secrets', 'list', '--state', state, '--json']);
     expect(JSON.parse(stdout).items).toEqual([expect.objectContaining({ name: 'partner-password' })]);
+  });
+
+  test("lets Temporal's UI decode payloads by a token that no argument of a process shows, and not with --encrypted-ui", async () => {
+    const open = await startDev();
+    const token = readFileSync(join(state, 'codec-token'), 'utf8').trim();
+    expect(token).toMatch(/^[\w-]{43}$/);
+    const endpoint = `${new URL(open.graphql).origin}/codec/${token}`;
+    expect(await codecEndpointOf(open)).toBe(endpoint);
+    expect((await decode(`${endpoint}/decode`)).status).toBe(200);
+    expect(execFileSync('ps', ['-A', '-ww', '-o', 'command='], { encoding: 'utf8' }).includes(token)).toBe(false);
+    dev!.child.kill('SIGTERM');
+    await dev!.ended;
+
+    const shut = await startDev('--encrypted-ui');
+    expect(await codecEndpointOf(shut)).toBe('');
+    expect((await decode(`${new URL(shut.graphql).origin}/codec/${token}/decode`)).status).toBe(404);
   });
 
   test.each(['api', 'worker', 'temporal', 'postgres'] as const)(
@@ -160,6 +184,16 @@ describe('waybill dev', { timeout: 180_000 }, () => {
     expect(existsSync(join(other, 'postgres.json'))).toBe(false);
   });
 });
+
+/** What the UI tells its pages. */
+async function codecEndpointOf({ temporalUi }: DevFacts): Promise<string> {
+  const settings = await fetch(new URL('/api/v1/settings', temporalUi!));
+  return ((await settings.json()) as { Codec: { Endpoint: string } }).Codec.Endpoint;
+}
+
+function decode(url: string): Promise<Response> {
+  return fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"payloads":[]}' });
+}
 
 function pidOf(facts: DevFacts, name: 'api' | 'worker' | 'temporal' | 'postgres'): number {
   return (name === 'worker' ? facts.pids.workers[0] : facts.pids[name]) as number;

@@ -65,6 +65,17 @@ describe('settings of the services', () => {
     expect(error.message).not.toContain('hunter2');
   });
 
+  test('refuse a token of the codec that could be guessed or that a path would not keep', () => {
+    const read = (token: string) => readServiceSettings({ ...complete, WAYBILL_CODEC_TOKEN: token }).codecToken;
+    expect(read('A'.repeat(32))).toBe('A'.repeat(32));
+    expect(readServiceSettings(complete).codecToken).toBeNull();
+    for (const token of ['A'.repeat(31), `${'A'.repeat(31)}/`, `${'A'.repeat(31)}é`]) {
+      const { message } = thrownBy(() => read(token));
+      expect(message).toContain('WAYBILL_CODEC_TOKEN is not valid');
+      expect(message).not.toContain(token);
+    }
+  });
+
   test('refuse a relative local root and a CIDR without a length', () => {
     expect(thrownBy(() => readServiceSettings({ ...complete, WAYBILL_LOCAL_ROOTS: 'srv' })).message).toContain(
       'WAYBILL_LOCAL_ROOTS',

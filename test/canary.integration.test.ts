@@ -222,7 +222,9 @@ steps: [ { id: copy, use: transfer.copy@1, with: { from: "partner:/out/${marker}
 
   test('are in no table, history, log, file, answer, output or process list, where the marker is found', async () => {
     const masterKey = Buffer.from(readFileSync(join(state, 'master.key'), 'utf8').trim(), 'base64');
-    needles.push(needleOf('master key', masterKey), ...(await tenantKeysOf(masterKey)));
+    const codecToken = readFileSync(join(state, 'codec-token'), 'utf8').trim();
+    needles.push(needleOf('master key', masterKey), needleOf('codec token', codecToken));
+    needles.push(...(await tenantKeysOf(masterKey)));
     await readTables();
     await readHistories(masterKey);
     places.set('answers', Buffer.from(answers.join('\n')));
@@ -253,7 +255,7 @@ steps: [ { id: copy, use: transfer.copy@1, with: { from: "partner:/out/${marker}
 });
 
 /** What an operator alone may read is where the keys are meant to be. */
-const keyFiles = ['master.key', 'api-key'];
+const keyFiles = ['master.key', 'api-key', 'codec-token', 'temporal/.config/temporalio/temporal.yaml'];
 
 /** Every file of the installation: logs, and what PostgreSQL and Temporal have on the disk. */
 function readFiles(): void {

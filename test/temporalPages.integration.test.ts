@@ -152,20 +152,7 @@ const statusOf = async (id: string) => (await factsOf(id)).status;
 async function openPage(): Promise<Page> {
   const page = await browser.newPage({ viewport: { width: 1500, height: 1100 } });
   page.setDefaultTimeout(pageTimeoutMs);
-  await decodeFor(page);
   return page;
-}
-
-/** What the UI shows is encrypted until it is told of the codec endpoint; the key stands for the token of whoever is signed in there. */
-async function decodeFor(page: Page): Promise<void> {
-  const endpoint = new URL('/codec', facts.graphql).href;
-  const settings = { endpoint: JSON.stringify(endpoint), overrideRemoteCodecConfiguration: 'true' };
-  await page.addInitScript((entries) => {
-    for (const [name, value] of Object.entries(entries)) localStorage.setItem(name, value);
-  }, settings);
-  await page.route(`${endpoint}/**`, (route) =>
-    route.continue({ headers: { ...route.request().headers(), authorization: `Bearer ${key}` } }),
-  );
 }
 
 async function openRun(id: string): Promise<Page> {

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { expect, test } from 'vitest';
-import { assertPortFree, freePorts } from './ports.ts';
+import { assertPortFree, freePorts, holdPort } from './ports.ts';
 
 test('a taken port is named together with its option and the way out', async () => {
   const server = createServer().listen(0, '127.0.0.1');
@@ -22,6 +22,14 @@ test('port 0 is always free', async () => {
 
 test('a host that is not of this machine is a mistake of the option', async () => {
   await expect(assertPortFree('192.0.2.1', 4000, '--port')).rejects.toMatchObject({ kind: 'invalid' });
+});
+
+test('a port that is held is taken until it is released, which may be done twice', async () => {
+  const held = await holdPort('127.0.0.1');
+  await expect(assertPortFree('127.0.0.1', held.port, '--port')).rejects.toMatchObject({ kind: 'conflict' });
+  await held.release();
+  await held.release();
+  await assertPortFree('127.0.0.1', held.port, '--port');
 });
 
 test('several free ports differ', async () => {

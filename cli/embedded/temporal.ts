@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Connection } from '@temporalio/client';
 import { WaybillError } from '../../schema/errors.ts';
@@ -52,6 +52,8 @@ export interface EmbeddedTemporal {
  */
 export async function startTemporal(options: TemporalOptions): Promise<EmbeddedTemporal> {
   await mkdir(options.folder, { recursive: true });
+  // Temporal makes its files readable for everybody.
+  await chmod(options.folder, 0o700);
   await stopLeftBehind(options.folder);
   for (let attempt = 1; ; attempt++) {
     try {
@@ -109,17 +111,20 @@ function flagsFor(
     ...dynamicConfiguration.flatMap((setting) => ['--dynamic-config-value', setting]),
     ...Object.entries(searchAttributes).flatMap(([name, type]) => ['--search-attribute', `${name}=${type}`]),
     ...['--ui-disable-news-fetch', '--log-level', 'warn', '--log-format', 'json'],
-    ...['--env-file', settingsFile(folder)],
   ];
 }
 
-/** Every account of the machine can read the arguments of a process: the flag with the token in it comes from a file. */
+/**
+ * Every account of the machine can read the arguments of a process: the flag with the token in it comes from the file in
+ * which Temporal's command line looks for flags. One that looks no more starts all the same, with a UI that shows ciphertext.
+ */
 async function writeSettings({ folder, codec }: TemporalOptions): Promise<void> {
   const flags: Record<string, string> = {};
   if (codec !== null) {
     const token = (await readFile(codec.tokenFile, 'utf8')).trim();
     flags['ui-codec-endpoint'] = `${codec.apiUrl}/codec/${token}`;
   }
+  await mkdir(dirname(settingsFile(folder)), { recursive: true });
   await rm(settingsFile(folder), { force: true });
   // JSON is YAML.
   await writeFile(settingsFile(folder), `${JSON.stringify({ env: { default: flags } })}\n`, { mode: 0o600 });
@@ -177,8 +182,9 @@ async function stopProcess(pid: number, ended: Promise<void>): Promise<void> {
   clearTimeout(timer);
 }
 
+/** Below `HOME`, which is that folder. */
 function settingsFile(folder: string): string {
-  return join(folder, 'flags.yaml');
+  return join(folder, '.config/temporalio/temporal.yaml');
 }
 
 function pidFile(folder: string): string {
