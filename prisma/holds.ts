@@ -13,13 +13,18 @@ export async function setRunHolds(
   waitingFor: string | null,
   holds: readonly Hold[],
 ): Promise<string[]> {
+  const names = holds.map(({ endpoint }) => endpoint);
+  await sql.query(
+    'select from connector_endpoint where tenant_id = $1::uuid and name = any($2::text[]) order by name for share',
+    [tenantId, names],
+  );
+  // Only now: what was decided while the locks were waited for is seen.
   const free = await sql.query<{ name: string }>(
     `select e.name from connector_endpoint e
        left join endpoint_breaker b on b.tenant_id = e.tenant_id and b.endpoint_id = e.id
       where e.tenant_id = $1::uuid and e.name = any($2::text[]) and b.open_until is null
-        and (e.paused_at is null or e.paused_until <= now())
-      for share of e`,
-    [tenantId, holds.map(({ endpoint }) => endpoint)],
+        and (e.paused_at is null or e.paused_until <= now())`,
+    [tenantId, names],
   );
   const going = await sql.query(
     `update run set waiting_for = $3::text
@@ -34,13 +39,7 @@ export async function setRunHolds(
        from unnest($3::text[], $4::text[], $5::float8[]) as h(endpoint, reason, until)
        join connector_endpoint e on e.tenant_id = $1::uuid and e.name = h.endpoint
      on conflict do nothing`,
-    [
-      tenantId,
-      runId,
-      holds.map(({ endpoint }) => endpoint),
-      holds.map(({ reason }) => reason),
-      holds.map(({ untilMs }) => untilMs),
-    ],
+    [tenantId, runId, names, holds.map(({ reason }) => reason), holds.map(({ untilMs }) => untilMs)],
   );
   return free.map(({ name }) => name);
 }
@@ -49,8 +48,13 @@ export async function clearRunHolds(sql: Sql, tenantId: string, runId: string): 
   await sql.query('delete from run_hold where tenant_id = $1::uuid and run_id = $2::uuid', [tenantId, runId]);
 }
 
-/** The workflows that wait for an endpoint, those of the oldest runs first. */
+/** The workflows that wait for an endpoint that the caller's transaction frees, those of the oldest runs first. */
 export async function heldWorkflows(sql: Sql, tenantId: string, endpoint: string): Promise<string[]> {
+  // A run that is about to wait holds it until it is seen to.
+  await sql.query('select from connector_endpoint where tenant_id = $1::uuid and name = $2::text for update', [
+    tenantId,
+    endpoint,
+  ]);
   const rows = await sql.query<{ workflowId: string }>(
     `select r.workflow_id as "workflowId" from run_hold h
        join connector_endpoint e on e.tenant_id = h.tenant_id and e.id = h.endpoint_id
