@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { createPasswordHashing, noPassword } from './passwordHashing.ts';
 
-const hashing = createPasswordHashing();
+const hashing = createPasswordHashing(2);
 
 test('a hash is argon2id with a salt of its own, and only its password matches it', async () => {
   const [one, other] = await Promise.all([hashing.hash('correct horse'), hashing.hash('correct horse')]);

@@ -1,11 +1,12 @@
+import { availableParallelism } from 'node:os';
 import { type Algorithm, hash, parseOptions, verify } from '@node-rs/argon2';
 import { WaybillError } from '../schema/errors.ts';
 
 /** argon2id; a `const enum` of the library's, which Node cannot read as a value. */
 const argon2id = 2 as Algorithm.Argon2id;
 const parameters = { algorithm: argon2id, memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const;
-/** Hashes that are computed together: each holds 19 MiB and a thread, and other requests want both. */
-const hashesTogether = 2;
+/** Hashes that are computed together: each holds 19 MiB and a core, and one core is left to other requests. */
+const hashesTogether = Math.max(1, Math.min(2, availableParallelism() - 1));
 /** Those that wait besides. More of them would only be answered when their callers have gone. */
 const hashesWaiting = 100;
 const retryAfterMs = 5_000;
@@ -25,8 +26,8 @@ export interface PasswordHashing {
 export const noPassword = '*';
 
 /** The hashing of one process, off its main thread, with a limit on what is computed together and on what waits for it. */
-export function createPasswordHashing(): PasswordHashing {
-  const inTurn = createTurns();
+export function createPasswordHashing(together = hashesTogether): PasswordHashing {
+  const inTurn = createTurns(together);
   return {
     hash: (password) => inTurn(() => hash(password, parameters)),
     matches: (stored, password) =>
@@ -48,11 +49,11 @@ export function createPasswordHashing(): PasswordHashing {
   };
 }
 
-function createTurns(): <Result>(work: () => Promise<Result>) => Promise<Result> {
+function createTurns(together: number): <Result>(work: () => Promise<Result>) => Promise<Result> {
   const waiting: Array<() => void> = [];
   let underWay = 0;
   return async (work) => {
-    if (underWay >= hashesTogether) {
+    if (underWay >= together) {
       if (waiting.length >= hashesWaiting)
         throw new WaybillError('rate-limited', 'too many passwords are being checked; try again in a few seconds', {
           retryAfterMs,

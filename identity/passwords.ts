@@ -102,21 +102,16 @@ async function compare(
   tenantId: string,
   { userName, password }: PasswordAttempt,
 ): Promise<Comparison> {
-  const known = await store.sql(tenantId, (sql) => findHash(sql, tenantId, userName));
+  const [known] = await store.look<Known>(tenantId, selectHash, [tenantId, userName]);
   const isRight = await hashing.matches(known?.hash ?? null, password);
   const rehashed = isRight && hashing.isOutdated(known!.hash!) ? await hashing.hash(password) : null;
   return { known, isRight, rehashed };
 }
 
-async function findHash(sql: Sql, tenantId: string, userName: string): Promise<Known | undefined> {
-  const [known] = await sql.query<Known>(
-    `select p.id as "principalId", w.hash from principal p
-       left join principal_password w on w.tenant_id = p.tenant_id and w.principal_id = p.id
-      where p.tenant_id = $1::uuid and p.kind = 'user' and lower(p.name) = lower($2::text)`,
-    [tenantId, userName],
-  );
-  return known;
-}
+const selectHash = `
+  select p.id as "principalId", w.hash from principal p
+    left join principal_password w on w.tenant_id = p.tenant_id and w.principal_id = p.id
+  where p.tenant_id = $1::uuid and p.kind = 'user' and lower(p.name) = lower($2::text)`;
 
 /**
  * The user, or why not, one judgement of a user after the other: of many that came at once none is let in after the tenth
