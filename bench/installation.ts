@@ -8,7 +8,7 @@ import { createRegistry } from '../connectors/registry.ts';
 import { createApiKey } from '../identity/apiKeys.ts';
 import { noHostSecrets } from '../identity/hostSecrets.ts';
 import { createMasterKeys } from '../identity/keys/masterKeys.ts';
-import { createTenantKeys } from '../identity/keys/tenantKeys.ts';
+import { createTenantKeys, type TenantKeys } from '../identity/keys/tenantKeys.ts';
 import { createSecretBox } from '../identity/secrets.ts';
 import { createDialler } from '../network/dialler.ts';
 import { startTemporal } from '../test/servers/temporal.ts';
@@ -18,6 +18,7 @@ import { type Database, withDatabase } from './database.ts';
 export interface Services extends Database {
   temporal: Client;
   temporalAddress: string;
+  tenantKeys: TenantKeys;
   /** What a worker process needs to find them. */
   environment: Record<string, string>;
   /** Publishes documents. Throws with the diagnostics. */
@@ -107,7 +108,8 @@ async function withParts<Result>(
         WAYBILL_EGRESS_LOOPBACK: 'true',
         WAYBILL_LOG_LEVEL: 'warn',
       };
-      const services = { ...database, temporal, temporalAddress: server.address, environment, ...clientOf(url, key) };
+      const places = { temporalAddress: server.address, tenantKeys, environment };
+      const services = { ...database, temporal, ...places, ...clientOf(url, key) };
       return await work({ services, shared });
     } finally {
       for (const close of closes) await close();

@@ -4,10 +4,10 @@ import { bundleWorkflowCode, NativeConnection, Worker } from '@temporalio/worker
 import { createEndpointPool } from '../activities/endpoints.ts';
 import { createRunActivities } from '../activities/index.ts';
 import { createBuffers } from '../activities/transfer/buffers.ts';
+import { encryptingConverter } from '../cli/services/dataConverter.ts';
+import { failureConverterPath } from '../cli/services/workflowBundles.ts';
 import { createRegistry } from '../connectors/registry.ts';
 import { noHostSecrets } from '../identity/hostSecrets.ts';
-import { createMasterKeys } from '../identity/keys/masterKeys.ts';
-import { createTenantKeys } from '../identity/keys/tenantKeys.ts';
 import { createSecretBox } from '../identity/secrets.ts';
 import { createDialler } from '../network/dialler.ts';
 import { type RunArguments, runWorkflowId, taskQueues } from '../schema/workflow.ts';
@@ -120,7 +120,7 @@ async function newRuns(
 
 /** A worker like ours, with the workflow that was written by hand. */
 async function withHandWorker<Result>(
-  { store, temporalAddress }: Installation,
+  { store, temporalAddress, tenantKeys }: Installation,
   work: () => Promise<Result>,
 ): Promise<Result> {
   const silent = () => undefined;
@@ -129,7 +129,7 @@ async function withHandWorker<Result>(
   const endpoints = createEndpointPool({
     store,
     registry: createRegistry(),
-    secretBox: createSecretBox(createTenantKeys(store, createMasterKeys(Buffer.alloc(32)))),
+    secretBox: createSecretBox(tenantKeys),
     hostSecrets: noHostSecrets,
     connectorContext: { dialler, localRoots: [], log },
     log,
@@ -138,7 +138,9 @@ async function withHandWorker<Result>(
   const worker = await Worker.create({
     connection,
     taskQueue: handQueue,
+    dataConverter: encryptingConverter(tenantKeys),
     workflowBundle: await bundleWorkflowCode({
+      failureConverterPath,
       workflowsPath: fileURLToPath(new URL('workflows/stepsByHand.ts', import.meta.url)),
       logger: { log: silent, trace: silent, ...log },
     }),
