@@ -53,7 +53,7 @@ describe('the pages', () => {
       'yml file=',
       'sh',
       'js',
-      // Three ways to sign in, which api/identityExamples.integration.test.ts runs.
+      // The ways in, which api/identityExamples.integration.test.ts runs.
       'bash',
       'ts',
       'py',

@@ -77,7 +77,9 @@ function asAsked(status: number, text: string): Asked {
   let body: { errors?: Array<{ extensions?: { code?: string } }> } | string | null = text;
   try {
     body = text === '' ? null : JSON.parse(text);
-  } catch {}
+  } catch {
+    // An answer that is no JSON, such as a page, stays the text that it is.
+  }
   const errors = typeof body === 'object' ? body?.errors : undefined;
   return { status, code: errors?.[0]?.extensions?.code ?? /"code":"([A-Z_]+)"/.exec(text)?.[1] ?? null, body };
 }
