@@ -1,7 +1,7 @@
 import { type Dispatcher, request } from 'undici';
 import { cancellation, throwIfCancelled } from '../network/cancellation.ts';
-import { outOfOpenFiles, raiseOpenFiles } from '../network/openFiles.ts';
 import { WaybillError } from '../schema/errors.ts';
+import { outOfOpenFiles, raiseOpenFiles } from '../schema/openFiles.ts';
 import type { RequestAnswer } from './contract.ts';
 
 export interface Exchange {

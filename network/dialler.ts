@@ -2,11 +2,11 @@ import { connect as connectTcp, type LookupFunction, type Socket } from 'node:ne
 import { createSecureContext } from 'node:tls';
 import { Agent, buildConnector } from 'undici';
 import { WaybillError } from '../schema/errors.ts';
+import { outOfOpenFiles, raiseOpenFiles } from '../schema/openFiles.ts';
 import { cancellation, orCancelled, throwIfCancelled } from './cancellation.ts';
 import type { Dialler, EgressPolicy, TlsIdentity } from './contract.ts';
 import { type CheckedAddress, checkPolicy, resolveAllowed } from './egress.ts';
 import { lending } from './lending.ts';
-import { outOfOpenFiles, raiseOpenFiles } from './openFiles.ts';
 
 /** How long an HTTP connection may take to be made; a caller's own deadline comes on top. */
 const httpConnectTimeoutMs = 15_000;

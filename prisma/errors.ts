@@ -1,4 +1,5 @@
 import { type ErrorKind, WaybillError } from '../schema/errors.ts';
+import { outOfOpenFiles, raiseOpenFiles } from '../schema/openFiles.ts';
 
 /** SQLSTATE, or its class of two letters, to kind. https://www.postgresql.org/docs/current/errcodes-appendix.html */
 const kindOfState: Record<string, ErrorKind> = {
@@ -68,16 +69,18 @@ export function databaseError(error: unknown, operation: string): unknown {
   const facts = readFacts(error);
   const kind = kindOf(facts);
   if (!kind) return error;
-  const { state, table, constraint } = facts;
+  const { code, state, table, constraint } = facts;
+  const noneLeft = outOfOpenFiles(code);
   const where = [table && `table ${table}`, constraint && `constraint ${constraint}`].filter(Boolean).join(', ');
   const message =
     kind === 'unavailable'
-      ? 'the database cannot be reached'
+      ? `the database cannot be reached${noneLeft === undefined ? '' : `: ${noneLeft}`}`
       : unstorable.has(state ?? '')
         ? 'a text holds a character that cannot be stored, such as NUL'
         : `the database refused${where && ` (${where})`}`;
   return new WaybillError(kind, message, {
     operation,
+    ...(noneLeft !== undefined && { advice: raiseOpenFiles }),
     ...(state && { state }),
     ...(table && { table }),
     ...(constraint && { constraint }),
@@ -119,7 +122,7 @@ function readFacts(error: Error): Facts {
 function kindOf({ code, state, message }: Facts): ErrorKind | undefined {
   const byState = state && (kindOfState[state] ?? kindOfState[state.slice(0, 2)]);
   if (byState) return byState;
-  if (code && connectionCodes.has(code)) return 'unavailable';
+  if (code && (connectionCodes.has(code) || outOfOpenFiles(code) !== undefined)) return 'unavailable';
   if (code && kindOfPrismaCode[code]) return kindOfPrismaCode[code];
   return lostConnection.test(message) ? 'unavailable' : undefined;
 }

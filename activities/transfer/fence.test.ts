@@ -30,6 +30,26 @@ test('after an absence nothing passes before the claim is confirmed, and then ev
   clocks.restore();
 });
 
+test('a confirmation that was on its way during another absence is asked for again', async () => {
+  const clocks = standStill();
+  let renewals = 0;
+  const held = [true, false];
+  const fence = createFence({
+    leaseMs: 60_000,
+    async renew() {
+      const answer = held[renewals++]!;
+      clocks.forward(6_000);
+      // The pulse may be the first to notice.
+      if (renewals === 1) fence.look();
+      return answer;
+    },
+  });
+  clocks.forward(6_000);
+  await expect(fence.pass()).rejects.toMatchObject({ context: { leaseLost: true } });
+  expect(renewals).toBe(2);
+  clocks.restore();
+});
+
 test('a pulse that looks first does not hide the absence', () => {
   const clocks = standStill();
   const fence = createFence({ leaseMs: 60_000, renew: async () => true });

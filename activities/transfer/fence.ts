@@ -25,7 +25,8 @@ export function createFence(options: {
   const certainMs = (leaseMs * 3) / 4;
   let lookedAt = readClocks();
   let renewedAtMs = lookedAt.monotonicMs;
-  let wasAbsent = false;
+  let absences = 0;
+  let absencesConfirmed = 0;
   let asking: Promise<void> | undefined;
 
   function look(): void {
@@ -33,20 +34,26 @@ export function createFence(options: {
     // A suspended machine stops one clock, and not the other.
     const awayMs = Math.max(at.monotonicMs - lookedAt.monotonicMs, at.wallMs - lookedAt.wallMs);
     lookedAt = at;
-    if (awayMs > absenceMs) wasAbsent = true;
+    if (awayMs > absenceMs) absences++;
   }
 
+  const wasAbsent = () => absences !== absencesConfirmed;
+
+  /** An answer that was on its way while the process was away says nothing of what happened in that time. */
   async function ask(): Promise<void> {
-    const atMs = lookedAt.monotonicMs;
-    if (!(await renew())) throw leaseLost();
-    renewedAtMs = atMs;
-    wasAbsent = false;
+    do {
+      const asked = { absences, atMs: lookedAt.monotonicMs };
+      if (!(await renew())) throw leaseLost();
+      renewedAtMs = asked.atMs;
+      absencesConfirmed = asked.absences;
+      look();
+    } while (wasAbsent());
   }
 
   return {
     pass() {
       look();
-      if (!wasAbsent && lookedAt.monotonicMs - renewedAtMs < certainMs) return undefined;
+      if (!wasAbsent() && lookedAt.monotonicMs - renewedAtMs < certainMs) return undefined;
       asking ??= ask().finally(() => {
         asking = undefined;
       });
@@ -54,7 +61,7 @@ export function createFence(options: {
     },
     renewed(atMs) {
       look();
-      if (!wasAbsent) renewedAtMs = Math.max(renewedAtMs, atMs);
+      if (!wasAbsent()) renewedAtMs = Math.max(renewedAtMs, atMs);
     },
     look,
     now: () => performance.now(),

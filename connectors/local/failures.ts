@@ -1,4 +1,4 @@
-import { outOfOpenFiles, raiseOpenFiles } from '../../network/openFiles.ts';
+import { outOfOpenFiles, raiseOpenFiles } from '../../schema/openFiles.ts';
 import { type ErrorKind, WaybillError } from '../../schema/errors.ts';
 
 /** What the operating system says, as a kind and in words; every other code is `internal`. */

@@ -25,20 +25,24 @@ afterAll(async () => {
 });
 
 const files = new Map(Array.from({ length: 60 }, (_, index) => [`${index}.txt`, Buffer.from(`file ${index}`)]));
+const local = async () => ({ from: await localGround(), to: await localGround() });
+/** As many connections to PostgreSQL as one batch can ever use: what is short is short of something else. */
+const connections = 20;
 const ways = [
-  ['files', 4, async () => ({ from: await localGround(), to: await localGround() })],
-  ['a connection', 0, async () => ({ from: await partner.ground(), to: await localGround() })],
+  ['files', { connections, spare: 4 }, local],
+  ['a connection', { connections, spare: 0 }, async () => ({ from: await partner.ground(), to: await localGround() })],
+  ['the database', { connections: 0, spare: -1_000 }, local],
 ] as const;
 
 test.skipIf(!isPossible).each(ways)(
   'a worker that has no descriptor left for %s says which limit to raise, and the next attempt loses nothing',
-  async (_, spare, ends) => {
+  async (_, descriptors, ends) => {
     const passage = await planPassage(database, engine, await ends(), {}, files);
     try {
-      const given = { applicationUrl: database.applicationUrl, batch: passage.batch, spare };
+      const given = { applicationUrl: database.applicationUrl, batch: passage.batch, ...descriptors };
       const { stdout } = await run(process.execPath, [fewDescriptors, JSON.stringify(given)]);
       const said = JSON.parse(stdout);
-      expect(said).toMatchObject({ kind: 'unavailable', scope: 'connection' });
+      expect(said, stdout).toMatchObject({ kind: 'unavailable', scope: 'connection' });
       expect(said.message).toContain('too many open files in the worker');
       expect(said.message).toContain('limit of open files');
       await passage.expectNothingPartial();

@@ -1,6 +1,7 @@
 /**
- * One attempt at a batch in a process that may open only `spare` descriptors more than it has when it begins:
- * `node test/faults/fewDescriptors.ts '{"applicationUrl","batch","spare"}'`. Says on stdout what came of it.
+ * One attempt at a batch in a process that may open only `spare` descriptors more than it has when it begins (none, when it is far below 0: numbers may be free):
+ * `node test/faults/fewDescriptors.ts '{"applicationUrl","batch","connections","spare"}'`, with so many connections to PostgreSQL
+ * among them. Says on stdout what came of it.
  */
 import { execFile } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
@@ -10,15 +11,22 @@ import { openStore } from '../../prisma/store.ts';
 import { asWaybillError } from '../../schema/errors.ts';
 import { attemptOf, openEngine, patient } from '../transfer/world.ts';
 
-const { applicationUrl, batch, spare } = JSON.parse(process.argv[2]!);
+const { applicationUrl, batch, connections, spare } = JSON.parse(process.argv[2]!);
 const store = openStore({ applicationUrl, log: { warn: () => undefined } });
-// Its connections are there before the limit is, so that it is the files that run into it.
-const looks = Array.from({ length: 8 }, () => store.sql(batch.tenantId, (sql) => sql.query('select pg_sleep(0.2)')));
+// Each is kept until all are there.
+const allOpen = Promise.withResolvers<void>();
+let opened = 0;
+const looks = Array.from({ length: connections }, () =>
+  store.sql(batch.tenantId, () => {
+    if (++opened === connections) allOpen.resolve();
+    return allOpen.promise;
+  }),
+);
 await Promise.all(looks);
 const engine = openEngine(store);
 // Looking takes one itself.
 const open = (await readdir('/proc/self/fd')).length - 1;
-await promisify(execFile)('prlimit', ['--pid', String(process.pid), `--nofile=${open + spare}`]);
+await promisify(execFile)('prlimit', ['--pid', String(process.pid), `--nofile=${Math.max(0, open + spare)}`]);
 const said = await engine.work.copyBatch(batch, attemptOf({ retry: patient })).then(
   (answer) => ({ answer }),
   (thrown) => {
