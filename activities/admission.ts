@@ -1,4 +1,4 @@
-import { recordEvents } from '../audit/record.ts';
+import { type NewEvent, recordEvents } from '../audit/record.ts';
 import { fill } from '../language/evaluate.ts';
 import {
   joinKey,
@@ -48,7 +48,7 @@ export function keyedPolicy(plan: Plan, inputs: Record<string, Json>, run: RunFa
 export async function admit(
   sql: Sql,
   tenantId: string,
-  run: { id: string; startedBy: string },
+  run: { id: string; actor: NewEvent['actor'] },
   policy: KeyedPolicy,
 ): Promise<Admission> {
   await joinKey(sql, tenantId, run.id, policy);
@@ -94,7 +94,7 @@ export async function nextOfKey(sql: Sql, tenantId: string, key: string): Promis
 async function makeRoom(
   sql: Sql,
   tenantId: string,
-  run: { id: string; startedBy: string },
+  run: { id: string; actor: NewEvent['actor'] },
   { key, limit }: KeyedPolicy,
   runs: readonly KeyedRun[],
   at: number,
@@ -105,8 +105,7 @@ async function makeRoom(
   for (const { id } of surplus) {
     if (!(await requestCancel(sql, tenantId, id))) continue;
     const data = { reason, replacedBy: publicId('run', run.id) };
-    const actor = { principalId: run.startedBy };
-    await recordEvents(sql, tenantId, [{ type: 'run.cancel-requested', actor, runId: id, data }]);
+    await recordEvents(sql, tenantId, [{ type: 'run.cancel-requested', actor: run.actor, runId: id, data }]);
   }
   const asked = runs.slice(0, at).filter((other) => other.cancelRequested || surplus.includes(other));
   return asked.map(({ workflowId }) => workflowId);

@@ -20,18 +20,18 @@ const silent = { debug() {}, info() {}, warn() {}, error() {} };
 beforeAll(async () => {
   folder = realpathSync(mkdtempSync(join(tmpdir(), 'waybill-lent-')));
   for (const name of ['keys', 'partner', 'landing']) mkdirSync(join(folder, name));
-  [api, partner] = await Promise.all([startTestApi(null), startSshd({ root: join(folder, 'partner') })]);
+  const lent = {
+    hostSecrets: createHostSecrets({ files: [`tenant-a=${folder}/keys/*`], variables: [], environment: {} }),
+    localRoots: [`tenant-a=${folder}/landing`],
+  };
+  [api, partner] = await Promise.all([startTestApi(null, lent), startSshd({ root: join(folder, 'partner') })]);
   writeFileSync(join(folder, 'keys/acme'), partner.privateKey, { mode: 0o600 });
   pool = createEndpointPool({
     store: api.database.store,
     registry: createRegistry(),
     secretBox: testKeys(api.database.store).secretBox,
-    hostSecrets: createHostSecrets({
-      files: [`tenant-a=${folder}/keys/*`],
-      variables: [],
-      environment: {},
-    }),
-    connectorContext: { dialler, localRoots: [`tenant-a=${folder}/landing`], log: silent },
+    hostSecrets: lent.hostSecrets,
+    connectorContext: { dialler, localRoots: lent.localRoots, log: silent },
     log: silent,
   });
 });
@@ -73,6 +73,21 @@ test('a local root that is lent to one tenant is refused to the others', async (
   expect(await check(a, 'landing')).toMatchObject({ server: 'local filesystem' });
   await expect(check(b, 'landing')).rejects.toThrow(expect.objectContaining({ kind: 'forbidden' }));
 });
+
+test.each(['lent', 'landing'])(
+  'the API checks the endpoint %s of the tenant that it is lent to, and no other’s',
+  async (name) => {
+    const query = `mutation { checkEndpoint(input: { name: "${name}" }) {
+    __typename ... on CheckEndpointPayload { check { ok errorKind } } } }`;
+    const answer = (ok: boolean, errorKind: string | null) => ({
+      __typename: 'CheckEndpointPayload',
+      check: { ok, errorKind },
+    });
+    const checked = async (key: string) => (await api.graphql(key, query)).body.data.checkEndpoint;
+    expect(await checked(api.keys.a)).toEqual(answer(true, null));
+    expect(await checked(api.keys.b)).toEqual(answer(false, 'forbidden'));
+  },
+);
 
 test('a document that names what is not lent is not published', async () => {
   const apply = async (secret: string) => {

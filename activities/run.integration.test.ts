@@ -270,13 +270,17 @@ describe('what a run may do is checked again when it begins', () => {
       });
   });
 
-  test('an account without the right on an endpoint, one that is gone or disabled, and a removed endpoint refuse it', async () => {
+  test('an account without the right on an endpoint, one that is gone or disabled, a removed endpoint and an application that is none refuse it', async () => {
     const { a, b } = database.tenants;
     const [service, disabled, foreign] = [await account(a), await account(a), await account(b)];
     await database.store.sql(a.tenantId, (sql) =>
       sql.query('update principal set disabled_at = now() where id = $1::uuid', [disabled.id]),
     );
     const place = await endpoint(a);
+    await database.asOwner(
+      `insert into application (tenant_id, id, name, disabled_at) values ($1::uuid, 1002, 'gone', now())`,
+      [a.tenantId],
+    );
     const cases: Array<[Partial<Plan>, string, RegExp]> = [
       [
         { endpoints: { place }, session: { application: 10, as: service.name } },
@@ -287,6 +291,9 @@ describe('what a run may do is checked again when it begins', () => {
       [{ session: { application: 10, as: 'svc-nobody' } }, 'not-found', /no account "svc-nobody"/],
       [{ session: { application: 10, as: foreign.name } }, 'not-found', /no account/],
       [{ endpoints: { place: 'place-gone' } }, 'not-found', /place-gone was removed/],
+      [{ session: { application: 12, as: null } }, 'invalid', /reserved/],
+      [{ session: { application: 1002, as: null } }, 'invalid', /disabled/],
+      [{ session: { application: 1003, as: null } }, 'invalid', /waybill apps register --id 1003/],
     ];
     for (const [plan, kind, message] of cases) {
       const run = await (await publish(a, plan))();
@@ -311,6 +318,50 @@ describe('what a run may do is checked again when it begins', () => {
     expect((await (await start()).begin()).state).toBe('refused');
     await grant(engineer, 'actAs', service.name);
     expect((await (await start()).begin()).state).toBe('running');
+  });
+});
+
+describe('what a session has said of itself', () => {
+  const said = { client_version: 'AcmeDrop 4.2', user_string: 'E7' };
+  const eventsSaying = (runId: string) =>
+    database.asOwner<{ type: string }>(
+      'select type, client_version, user_string from audit_event where run_id = $1::uuid order by created_at, id',
+      [runId],
+    );
+  /** The run, as if a session had started it. */
+  async function bySession(run: { id: string }): Promise<void> {
+    await database.asOwner(
+      `with s as (
+         insert into session (tenant_id, principal_id, application_id, kind, expires_at, method, client_version, user_string)
+         select tenant_id, created_by, 20, 'concurrent', now() + interval '1 hour', 'openImmutable', $2, $3 from run where id = $1::uuid
+         returning id)
+       update run set started_by_session = s.id from s where run.id = $1::uuid`,
+      [run.id, said.client_version, said.user_string],
+    );
+  }
+
+  test('stands in the events of its runs that never begin, and of those that they end', async () => {
+    const skip = await publish(database.tenants.a, inOne({ onLimit: 'skip' }));
+    await (await skip()).begin();
+    const refused = await skip();
+    await bySession(refused);
+    expect((await refused.begin()).state).toBe('refused');
+    expect(await eventsSaying(refused.id)).toEqual([{ type: 'run.refused', ...said }]);
+
+    const queue = await publish(database.tenants.a, inOne({ onLimit: 'queue' }));
+    await (await queue()).begin();
+    const cancelled = await queue();
+    await bySession(cancelled);
+    expect((await cancelled.begin()).state).toBe('waiting');
+    await cancelled.finish('cancelled');
+    expect(await eventsSaying(cancelled.id)).toEqual([{ type: 'run.cancelled', ...said }]);
+
+    const replace = await publish(database.tenants.a, inOne({ onLimit: 'cancel-oldest' }));
+    const [oldest, newest] = [await replace(), await replace()];
+    await oldest.begin();
+    await bySession(newest);
+    expect((await newest.begin()).state).toBe('waiting');
+    expect((await eventsSaying(oldest.id)).at(-1)).toEqual({ type: 'run.cancel-requested', ...said });
   });
 });
 

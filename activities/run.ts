@@ -1,9 +1,9 @@
-import { recordEvents } from '../audit/record.ts';
+import { type NewEvent, recordEvents } from '../audit/record.ts';
 import { type Actor, checkStart } from '../identity/grants.ts';
 import { keyOfRun, lockConcurrencyKey } from '../prisma/admission.ts';
 import type { Sql, Store } from '../prisma/contract.ts';
 import { clearRunHolds, setRunHolds } from '../prisma/holds.ts';
-import { runCounts } from '../prisma/ledger.ts';
+import { deleteSetsOfRun, runCounts } from '../prisma/ledger.ts';
 import { planResend } from '../prisma/resend.ts';
 import { closeRun, loadRun, openRun, planRetry, type RunRow, takeControl } from '../prisma/runs.ts';
 import { type ErrorKind, WaybillError } from '../schema/errors.ts';
@@ -82,7 +82,8 @@ const endEvents = {
 
 /**
  * Ends the run, its session and whatever is left open of its deliveries, with the event that tells of it, in one
- * transaction. `wake`: workflows of its concurrency key that may ask for its place. Safe twice.
+ * transaction; before it, what the run has listed is forgotten. `wake`: workflows of its concurrency key that may ask for
+ * its place. Safe twice.
  */
 export async function finishRun(
   store: Store,
@@ -94,6 +95,7 @@ export async function finishRun(
     outputs,
   }: RunArguments & { status: keyof typeof endEvents; error: Failure | null; outputs: Json },
 ): Promise<TransferCounts & { status: RunStatus; wake: string[] }> {
+  await forgetListings(store, tenantId, runId);
   return store.sql(tenantId, async (sql) => {
     const key = await keyOfRun(sql, tenantId, runId);
     if (key !== null) await lockConcurrencyKey(sql, tenantId, key);
@@ -101,7 +103,8 @@ export async function finishRun(
     await clearRunHolds(sql, tenantId, runId);
     const closed = await closeRun(sql, tenantId, runId, { status, error, outputs, counts });
     if (closed !== undefined) {
-      const actor = { principalId: closed.principalId, sessionId: closed.sessionId };
+      // One that never began has no session of its own.
+      const actor = { principalId: closed.principalId, sessionId: closed.sessionId ?? closed.startedBySession };
       const outcome = status === 'succeeded' || status === 'partial' ? 'success' : 'failure';
       const data = { pipeline: closed.pipelineName, status, ...counts, error: error as unknown as Json };
       await recordEvents(sql, tenantId, [
@@ -119,6 +122,12 @@ export async function finishRun(
     }
     return { status, ...counts, wake: key === null ? [] : await nextOfKey(sql, tenantId, key) };
   });
+}
+
+/** Nothing reads what the run has listed any more, and what an attempt that died had listed nothing ever did. */
+async function forgetListings(store: Store, tenantId: string, runId: string): Promise<void> {
+  const most = 20_000;
+  while ((await store.sql(tenantId, (sql) => deleteSetsOfRun(sql, tenantId, runId, most))) === most);
 }
 
 function factsOf(row: RunRow): RunFacts {
@@ -141,12 +150,12 @@ async function enter(
 ): Promise<Admission | WaybillError> {
   try {
     const { plan } = row;
-    const use = { publisherId: row.publishedBy, as: plan.session.as, endpoints: Object.values(plan.endpoints) };
+    const use = { publisherId: row.publishedBy, ...plan.session, endpoints: Object.values(plan.endpoints) };
     const actor = await checkStart(sql, tenantId, use);
     const admission: Admission =
       policy === null
         ? { state: 'admitted' }
-        : await admit(sql, tenantId, { id: row.id, startedBy: row.createdBy }, policy);
+        : await admit(sql, tenantId, { id: row.id, actor: starterOf(row) }, policy);
     if (admission.state === 'admitted') await open(sql, tenantId, row, actor);
     return admission;
   } catch (error) {
@@ -192,13 +201,18 @@ async function refuse(sql: Sql, tenantId: string, row: RunRow, why: WaybillError
     {
       type: 'run.refused',
       outcome: 'failure',
-      actor: { principalId: row.createdBy },
+      actor: starterOf(row),
       runId: row.id,
       data: { pipeline: row.pipelineName, error: { kind: failure.kind, message: failure.message } },
       dedupeKey: `run.ended/${row.id}`,
     },
   ]);
   return { state: 'refused', failure };
+}
+
+/** Who an event names of a run that has no session of its own yet. */
+function starterOf({ createdBy, startedBySession }: RunRow): NewEvent['actor'] {
+  return { principalId: createdBy, sessionId: startedBySession };
 }
 
 const refusals: readonly ErrorKind[] = ['forbidden', 'not-found', 'conflict', 'invalid'];

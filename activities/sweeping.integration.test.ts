@@ -1,8 +1,21 @@
+import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { readdir, utimes } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { keptWrites } from '../prisma/ledger.ts';
 import { createTestDatabase, type TestDatabase, type TestTenant } from '../test/servers/database.ts';
-import { findLeftOvers, type SweepPage, type SweptPlace } from './sweeping.ts';
+import { startSshd } from '../test/servers/sshd.ts';
+import { addEndpoint, attemptOf, openEngine, openWorld } from '../test/transfer/world.ts';
+import type { WriteOptions } from '../test/transfer/writeProcess.ts';
+import { writeFile } from './actions/writeFile.ts';
+import { findLeftOvers, type SweepPage, type SweptPlace, sweepEndpoint } from './sweeping.ts';
+import { createBuffers } from './transfer/buffers.ts';
+
+const writeProcess = fileURLToPath(new URL('../test/transfer/writeProcess.ts', import.meta.url));
+const log = { debug() {}, info() {}, warn() {}, error() {} };
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -94,4 +107,69 @@ test('what a run that goes on may take up again is kept, and what an ended one h
   const kept = await database.store.sql(a.tenantId, (sql) => keptWrites(sql, a.tenantId));
   expect(kept.map(({ path }) => path).sort()).toEqual(['/in/held', '/in/paused']);
   expect(await database.store.sql(b.tenantId, (sql) => keptWrites(sql, b.tenantId))).toEqual([]);
+});
+
+test('what a step left that was killed while it wrote a small file is found and removed, and one that wrote its file is not looked for', async () => {
+  const { store, applicationUrl, tenants } = database;
+  const { tenantId } = tenants.b;
+  const engine = openEngine(store);
+  const world = await openWorld(store, tenants.b, engine);
+  const sshd = await startSshd({ root: '/' });
+  try {
+    const { host, port, username, hostKeys, privateKey } = sshd;
+    const config = { host, port, username, root: world.target, hostKeys };
+    for (const name of ['killed', 'alive', 'refused'])
+      await addEndpoint(store, tenantId, name, 'sftp', config, { privateKey });
+    const runId = await world.newRun();
+    const input = (endpoint: string, path = '/marks/today/READY') => ({
+      tenantId,
+      runId,
+      stepKey: `steps[${endpoint}]`,
+      endpoints: { to: endpoint },
+      with: { to: { endpoint: 'to', path }, text: 'ready' },
+    });
+    const dependencies = {
+      store,
+      endpoints: engine.endpoints,
+      buffers: createBuffers({ ceilingBytes: 1_000_000 }),
+      log,
+    };
+    const write = (endpoint: string) => writeFile(dependencies, input(endpoint), attemptOf());
+    await write('alive');
+    await expect(write('refused')).rejects.toMatchObject({ kind: 'exists' });
+    const words = JSON.stringify({
+      applicationUrl,
+      input: input('killed', '/marks/today/LATER'),
+    } satisfies WriteOptions);
+    const [, signal] = await once(spawn(process.execPath, [writeProcess, words], { stdio: 'inherit' }), 'close');
+    expect(signal).toBe('SIGKILL');
+
+    const folder = join(world.target, 'marks/today');
+    const [left, ...others] = (await readdir(folder)).filter((name) => name !== 'READY');
+    expect([left, others]).toEqual([expect.stringMatching(/^\.waybill-step-.*\.part$/), []]);
+    const places = async () =>
+      (await findLeftOvers(database, { from: { tenantId, endpoint: '' } })).places.filter(
+        (place) => place.tenantId === tenantId && ['killed', 'alive', 'refused'].includes(place.endpoint),
+      );
+    expect(await places()).toEqual([{ tenantId, endpoint: 'killed' }]);
+    const sweep = () =>
+      sweepEndpoint(
+        { store, endpoints: engine.endpoints, log },
+        { tenantId, endpoint: 'killed' },
+        AbortSignal.timeout(30_000),
+      );
+    expect(await sweep()).toEqual({ removed: 0, failed: false });
+    const then = Date.now() / 1000 - 3 * 86_400;
+    await utimes(join(folder, left!), then, then);
+    expect(await sweep()).toEqual({ removed: 1, failed: false });
+    expect(await readdir(folder)).toEqual(['READY']);
+    expect(await places()).toHaveLength(1);
+    await database.asOwner(`update step_write set created_at = now() - interval '3 days'`);
+    await sweep();
+    expect(await places()).toEqual([]);
+  } finally {
+    await engine.close();
+    await sshd.stop();
+    await world.remove();
+  }
 });

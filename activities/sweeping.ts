@@ -1,7 +1,13 @@
 import { recordEvents } from '../audit/record.ts';
 import type { Connector, Log, SinkToken } from '../connectors/contract.ts';
 import type { Store } from '../prisma/contract.ts';
-import { endpointsWithTrouble, foldersWithTrouble, keptWrites, tenantsWithRuns } from '../prisma/ledger.ts';
+import {
+  endpointsWithTrouble,
+  foldersWithTrouble,
+  forgetSweptWrites,
+  keptWrites,
+  tenantsWithRuns,
+} from '../prisma/ledger.ts';
 import { asWaybillError, type WaybillError } from '../schema/errors.ts';
 import type { EndpointPool, EndpointSettings } from './endpoints.ts';
 import { holdOf } from './limits/hold.ts';
@@ -10,7 +16,7 @@ import { holdOf } from './limits/hold.ts';
 const limits = {
   /** A younger write may be under way. */
   olderThanMs: 24 * 3_600_000,
-  /** Deliveries of so many days say where something may be left. */
+  /** Deliveries, and steps that write small files, of so many days say where something may be left. */
   days: 14,
   folders: 1_000,
   endpointMs: 5 * 60_000,
@@ -36,7 +42,7 @@ export interface SweepPage {
   next: SweptPlace | null;
 }
 
-/** Endpoints, of all tenants, that deliveries of the last two weeks may have left something at. */
+/** Endpoints, of all tenants, that deliveries and steps of the last two weeks may have left something at. */
 export async function findLeftOvers(
   { store }: Pick<SweepDependencies, 'store'>,
   { from }: { from: SweptPlace | null },
@@ -86,9 +92,10 @@ export async function sweepEndpoint(
   if (error !== null) log.warn({ tenantId, endpoint, ...error }, 'an endpoint could not be swept');
   const data = { endpoint, folders: done.folders, olderThan: '24h', removed, error };
   const outcome = failure === null ? 'success' : 'failure';
-  await store.sql(tenantId, (sql) =>
-    recordEvents(sql, tenantId, [{ type: 'endpoint.swept', outcome, actor: { principalId: null }, data }]),
-  );
+  await store.sql(tenantId, async (sql) => {
+    await recordEvents(sql, tenantId, [{ type: 'endpoint.swept', outcome, actor: { principalId: null }, data }]);
+    if (failure === null) await forgetSweptWrites(sql, tenantId, { endpoint, folders });
+  });
   return { removed, failed: failure !== null };
 }
 

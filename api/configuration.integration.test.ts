@@ -114,6 +114,29 @@ describe('applyConfiguration', () => {
     expect(body.data.pipeline).toMatchObject({ description: 'Orders in', liveVersion: { source: pipeline() } });
   });
 
+  test('publishes no pipeline under an application that is not registered, and says where and what to do', async () => {
+    const under = (id: number) => pipeline(`\nsession: { application: ${id} }`);
+    const found = async (id: number) => (await apply([both, under(id)])).diagnostics;
+    const { tenantId } = tenant;
+    expect(await found(1001)).toMatchObject([
+      {
+        code: 'UNKNOWN_APPLICATION',
+        message: 'the application 1001 is not registered, or is disabled',
+        suggestion: 'register it first: waybill apps register --id 1001 --name NAME',
+        ...{ file: 'configuration/1.yaml', line: 4, column: 25 },
+      },
+    ]);
+    expect(await found(12)).toMatchObject([{ message: 'the application 12 is reserved', line: 4 }]);
+    const register = `insert into application (tenant_id, id, name) values ($1::uuid, 1001, 'portal')`;
+    // That of another tenant is none.
+    await api.database.asOwner(register, [api.database.tenants.b.tenantId]);
+    expect(await found(1001)).toHaveLength(1);
+    await api.database.asOwner(register, [tenantId]);
+    expect(words(await apply([both, under(1001)]))).toContain('pipeline orders created');
+    await api.database.asOwner('update application set disabled_at = now()');
+    expect(await found(1001)).toHaveLength(1);
+  });
+
   test('publishes nothing when one document is wrong, and says where', async () => {
     const result = await apply([both, pipeline().replace('landing-zone', 'nowhere-zone')]);
     expect(result).toMatchObject({ __typename: 'InvalidInputError', code: 'INVALID_INPUT', retryable: false });

@@ -1,5 +1,5 @@
-import ipaddr from 'ipaddr.js';
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
+import { countedAddressOf } from '../identity/allowedAddresses.ts';
 import { WaybillError } from '../schema/errors.ts';
 import { limits } from './limits.ts';
 
@@ -16,19 +16,11 @@ export function createFailureCount(): CountFailure {
   });
   return async (address) => {
     try {
-      await bucket.consume(networkOf(address));
+      await bucket.consume(countedAddressOf(address));
     } catch (refusal) {
       if (!(refusal instanceof RateLimiterRes)) throw refusal;
-      const message = `More than ${limits.failedAuthentications} requests of this address came without a good API key; wait before the next.`;
+      const message = `More than ${limits.failedAuthentications} requests of this address came without a good key or session; wait before the next.`;
       throw new WaybillError('rate-limited', message, { retryAfterMs: refusal.msBeforeNext });
     }
   };
-}
-
-/** What counts as one address: whoever has one IPv6 address has its whole network. */
-export function networkOf(address: string | undefined): string {
-  if (address === undefined || !ipaddr.isValid(address)) return 'unknown';
-  const parsed = ipaddr.process(address);
-  if (parsed.kind() === 'ipv4') return parsed.toString();
-  return ipaddr.IPv6.networkAddressFromCIDR(`${parsed.toString()}/${limits.addressBits}`).toString();
 }

@@ -19,10 +19,10 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** What the example of a page prints, run as a reader would. */
-async function output(page: string, language: Language, more: Record<string, string> = {}): Promise<string> {
-  const [block] = readPage(page).blocks.filter((candidate) => candidate.language === language);
-  const { command, file } = languages[language];
+/** What the file of a page prints, run as a reader would. */
+async function output(page: string, file: string, more: Record<string, string> = {}): Promise<string> {
+  const block = readPage(page).blocks.find(({ info }) => info === `file=${file}`);
+  const command = commands[path.extname(file)]!;
   const at = path.join(folder, file);
   await writeFile(at, block!.text);
   const environment = { PATH: process.env.PATH, SERVER: new URL(signIns.api.url).origin };
@@ -33,12 +33,7 @@ async function output(page: string, language: Language, more: Record<string, str
   return stdout;
 }
 
-const languages = {
-  bash: { command: 'bash', file: 'example.sh', clientVersion: 'curl' },
-  ts: { command: process.execPath, file: 'example.mts', clientVersion: 'TypeScript' },
-  py: { command: 'python3', file: 'example.py', clientVersion: 'Python' },
-} as const;
-type Language = keyof typeof languages;
+const commands: Record<string, string> = { '.sh': 'bash', '.mts': process.execPath, '.py': 'python3' };
 
 function isThere(command: string, options: readonly string[] = ['--version']): boolean {
   try {
@@ -52,7 +47,7 @@ function isThere(command: string, options: readonly string[] = ['--version']): b
 const hasCurl = isThere('curl') && isThere('bash');
 
 test.skipIf(!hasCurl)('the example of docs/identity.md signs in (skipped where there is no curl)', async () => {
-  const printed = await output('docs/identity.md', 'bash', { USER_NAME: 'relay' });
+  const printed = await output('docs/identity.md', 'sign-in.sh', { USER_NAME: 'relay' });
   expect(printed).toContain('"sessionId":"wbs_');
   const { data } = JSON.parse(printed);
   const { body } = await signIns.viewer(data.openImmutable.sessionId);
@@ -68,26 +63,27 @@ describe('the programs of docs/signing-in.md go every way in, and out again', ()
     uma = await signIns.createUser('uma', 'uploader');
   });
 
-  test.skipIf(!hasCurl)('curl (skipped where there is no curl)', () => goEveryWay('bash'));
-  test('TypeScript', () => goEveryWay('ts'));
-  test.skipIf(!isThere('python3'))('Python (skipped where there is no Python)', () => goEveryWay('py'));
+  test.skipIf(!hasCurl)('curl (skipped where there is no curl)', () => goEveryWay('signing-in.sh', 'curl'));
+  test('TypeScript', () => goEveryWay('signing-in.mts', 'TypeScript'));
+  test.skipIf(!isThere('python3'))('Python (skipped where there is no Python)', () =>
+    goEveryWay('signing_in.py', 'Python'),
+  );
 
   test('are one in each language, and the page shows what they print', () => {
     const shown = readPage('docs/signing-in.md').blocks.map(({ language }) => language);
-    expect(shown).toEqual(['text', 'bash', 'ts', 'py']);
+    expect(shown).toEqual(['text', 'sh', 'bash', 'ts', 'py']);
   });
 });
 
 let uma: number;
 
 /** Each program prints the lines that the page shows, leaves no session behind, and its words arrive unchanged. */
-async function goEveryWay(language: Language): Promise<void> {
+async function goEveryWay(file: string, clientVersion: string): Promise<void> {
   const [shown] = readPage('docs/signing-in.md').blocks;
-  const { clientVersion } = languages[language];
   const { sessionId: serviceSession } = await signIns.openImmutable({ userName: 'relay' });
   // Characters that mean something to JSON, to GraphQL and to a shell.
-  const userString = `${language} of "ACME\\sales" & $HOME 'Söhne'`;
-  const printed = await output('docs/signing-in.md', language, {
+  const userString = `${clientVersion} of "ACME\\sales" & $HOME 'Söhne'`;
+  const printed = await output('docs/signing-in.md', file, {
     API_KEY: signIns.api.keys.a,
     TICKET: await newTicket('ACME\\anna'),
     TICKET_EX: await newTicket('ACME\\nobody'),

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { newSessionText } from '../identity/sessions/sessionText.ts';
-import { facts, password, type SignIns, startSignIns } from '../test/servers/signIns.ts';
+import { facts, hashOf, password, type SignIns, startSignIns } from '../test/servers/signIns.ts';
 
 let signIns: SignIns;
 beforeAll(async () => {
@@ -20,7 +20,7 @@ describe('2.3.2.5 OpenImmutableImpersonate', () => {
     );
   const refused = { __typename: 'SignInRefusedError', code: 'IMPERSONATION_REFUSED' };
 
-  test('"sign as a different user to perform and log the operation under the userID": both stand in the audit log, with the address that is told', async () => {
+  test('"sign as a different user to perform and log the operation under the userID", the "ID of a user who will be impersonated by a service user": both stand in the audit log, with the "IP address of the client workstation or firewall"', async () => {
     await allowTo('ben');
     const { sessionId, userId, user } = await impersonate(await service(), signIns.userIds.ben, {
       reason: 'ticket 4711',
@@ -77,6 +77,10 @@ describe('2.3.2.5 OpenImmutableImpersonate', () => {
     expect(await signIns.codeOf(asAnna.sessionId)).toBe('alive');
     await change('revokeGrant(input: { account: "relay", action: actAs, target: "anna" })');
     expect(await signIns.codeOf(asAnna.sessionId)).toBe('401 SESSION_ENDED');
+    const ended = `select end_reason as reason from session where token_hash = $1`;
+    expect(await signIns.api.database.asOwner(ended, [hashOf(asAnna.sessionId)])).toEqual([
+      { reason: 'the right to act as the user has ended' },
+    ]);
 
     await signIns.createUser('demoted', 'owner');
     const asOlga = await impersonate(await service('demoted'), signIns.userIds.olga);
@@ -88,6 +92,7 @@ describe('2.3.2.5 OpenImmutableImpersonate', () => {
   test('it never nests, and makes no credentials', async () => {
     const { sessionId } = await impersonate(await service('olga'), signIns.userIds.olga);
     expect(await impersonate(sessionId, signIns.userIds.ben)).toMatchObject(refused);
+    expect((await signIns.denials()).at(-1)).toMatchObject({ reason: 'nested' });
     for (const mutation of [
       'createApiKey(input: { name: "x" })',
       'createUser(input: { userName: "x", password: "0123456789ab" })',
@@ -101,7 +106,7 @@ describe('2.3.2.5 OpenImmutableImpersonate', () => {
     expect((await signIns.api.graphql(sessionId, '{ runs { edges { cursor } } }')).body.errors).toBeUndefined();
   });
 
-  test('"or can be closed by explicit Close web service call": and it ends with its service session', async () => {
+  test('"New session is created as immutable, session concurrency will be allowed", "or can be closed by explicit Close web service call": and it ends with its service session', async () => {
     const parent = await service('olga');
     const [one, other] = [
       await impersonate(parent, signIns.userIds.ben),
@@ -122,9 +127,11 @@ describe('2.3.2.5 OpenImmutableImpersonate', () => {
     expect(await impersonate(parent, signIns.userIds.ben)).toMatchObject({ code: 'INVALID_INPUT', path: ['reason'] });
     expect(await impersonate(parent, signIns.userIds.ben, { reason: 'why not' })).toHaveProperty('sessionId');
     await signIns.api.database.asOwner(`update tenant set impersonation_reason = false where name = 'tenant-a'`);
-    expect(await impersonate(parent, signIns.userIds.ben, { ipAddress: 'here' })).toMatchObject({
-      path: ['ipAddress'],
-    });
+    for (const ipAddress of ['here', '', '203.0.113.9, 10.0.0.1', `fe80::1%${'x'.repeat(1_000)}`])
+      expect(await impersonate(parent, signIns.userIds.ben, { ipAddress }), ipAddress).toMatchObject({
+        code: 'INVALID_INPUT',
+        path: ['ipAddress'],
+      });
   });
 
   test('a session of another site is none', async () => {

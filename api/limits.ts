@@ -20,8 +20,6 @@ export const limits = {
   userStringLength: 255,
   /** Characters of a user name that an event of a refused sign-in keeps. */
   deniedNameLength: 100,
-  /** Leading bits of an IPv6 address that count as one address: whoever has one has them all. */
-  addressBits: 64,
   /** Nesting of fields. */
   depth: 15,
   aliases: 30,

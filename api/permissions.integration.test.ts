@@ -9,6 +9,7 @@ import {
 } from 'graphql';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createApiKey } from '../identity/apiKeys.ts';
+import { publicId } from '../schema/names.ts';
 import { startTestApi, type TestApi } from '../test/servers/api.ts';
 import { signInsAt } from '../test/servers/signIns.ts';
 import { apiSchema } from './schema/index.ts';
@@ -130,6 +131,22 @@ describe('permissions', () => {
       `select data->'allowedCidrs' as cidrs from audit_event where data->>'name' = 'bound too'`,
     );
     expect(events.map(({ cidrs }) => cidrs)).toContainEqual(['127.0.0.0/9']);
+  });
+
+  test('a key with networks rotates none that may come from elsewhere', async () => {
+    const { store, tenants } = api.database;
+    const make = (allowedCidrs: string[]) =>
+      createApiKey(store, { ...tenants.a, name: 'turning', scopes: ['*'], allowedCidrs });
+    const bound = await make(['127.0.0.0/8']);
+    const rotate = async ({ id }: { id: string }) => {
+      const query = `mutation { rotateApiKey(input: { id: "${publicId('apiKey', id)}" }) { __typename ... on RotateApiKeyPayload { apiKey { allowedCidrs } } } }`;
+      const { __typename, apiKey } = (await api.graphql(bound.secret, query)).body.data.rotateApiKey;
+      return apiKey?.allowedCidrs ?? __typename;
+    };
+    for (const wider of [[], ['126.0.0.0/7'], ['127.0.0.1/32', '10.0.0.0/8']])
+      expect(await rotate(await make(wider)), wider.join()).toBe('ForbiddenError');
+    expect(await rotate(await make(['127.0.0.1/32']))).toEqual(['127.0.0.1/32']);
+    expect(await rotate(bound)).toEqual(['127.0.0.0/8']);
   });
 });
 

@@ -9,7 +9,7 @@ import { WaybillError } from '../schema/errors.ts';
 import { allowTemporalUi, answerCodec, answerOperatorCodec, codecWorkOf, isCodecToken } from './codec.ts';
 import type { ApiContext, ApiDependencies } from './context.ts';
 import type { ApiErrorCode } from './errorCatalogue.ts';
-import { createFailureCount } from './failedAuthentication.ts';
+import { type CountFailure, createFailureCount } from './failedAuthentication.ts';
 import { graphiqlPage, graphiqlPolicy } from './graphiql.ts';
 import { createGraphql } from './graphql.ts';
 import { limits } from './limits.ts';
@@ -21,7 +21,8 @@ import { type HttpRefusal, readBody, refusalOfHeaders, refuse, safeHeaders, tooL
 import { findRoute } from './routes.ts';
 import { createSignInLimit } from './signInLimit.ts';
 import { createSubscriptionLimit } from './subscriptions.ts';
-import { createTemporalCalls } from './temporalCalls.ts';
+import { createTemporalCalls, type TemporalCalls } from './temporalCalls.ts';
+import { createTurnstile } from './turnstile.ts';
 import { answerValidate } from './validate.ts';
 import { onlySignsIn } from './visitors.ts';
 import { createWayIn, type Entered, withoutCredential } from './wayIn.ts';
@@ -40,86 +41,9 @@ export interface Api {
  * decides anything: the Host says no more than which site a visitor means, no X-Forwarded says anything.
  */
 export async function createApi(dependencies: ApiDependencies): Promise<Api> {
-  const graphql = createGraphql(dependencies.log);
   const temporalCalls = createTemporalCalls(dependencies.temporal);
-  const isReady = createReadiness(dependencies, temporalCalls);
-  const countFailure = createFailureCount();
-  const enter = createWayIn(dependencies, countFailure);
   const closing = new AbortController();
-  const parts: Omit<SignInOperation, 'visitor'> = {
-    ...dependencies,
-    temporalCalls,
-    passwords: createPasswordCheck(dependencies),
-    openSession: createOpenSession(dependencies),
-    ticketLimit: createTicketLimit(dependencies),
-    signInLimit: createSignInLimit(),
-  };
-  const contextOf = createContexts(parts);
-
-  const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const route = findRoute(request.url ?? '');
-    if (route === undefined) return refuse(response, nothingHere);
-    const { path, site, token } = route;
-    if (path === '/health') return answerJson(response, 200, { status: 'ok', version: dependencies.version });
-    if (path === '/ready') {
-      const readiness = await isReady();
-      return answerJson(response, readiness.ready ? 200 : 503, readiness);
-    }
-    if (path === '/graphql' && wantsPage(request)) return answerPage(response);
-    if (token !== null) return answerTokenHolder(token, request, response);
-    const codecWork = codecWorkOf(path);
-    if (codecWork !== null && allowTemporalUi(dependencies, request, response)) return;
-    const entered = await enter(request, site);
-    if (path === '/graphql') return answerGraphql(entered, request, response);
-    if (entered.caller === null) return refuseVisitor(entered);
-    if (codecWork !== null) return answerCodec(dependencies, codecWork, entered.caller, request, response);
-    return answerValidate(dependencies.store, entered.caller, request, response);
-  };
-
-  /** To whom the token does not open it, the route is not there. */
-  const answerTokenHolder = async (
-    token: string,
-    request: IncomingMessage,
-    response: ServerResponse,
-  ): Promise<void> => {
-    if (!isCodecToken(dependencies, token, request)) {
-      await countFailure(request.socket.remoteAddress);
-      return refuse(response, nothingHere);
-    }
-    if (allowTemporalUi(dependencies, request, response)) return;
-    return answerOperatorCodec(dependencies, request, response);
-  };
-
-  const refuseVisitor = async ({ visitor }: Entered): Promise<never> => {
-    await countFailure(visitor.address);
-    throw withoutCredential();
-  };
-
-  const answerGraphql = async (entered: Entered, request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const isVisitor = entered.caller === null;
-    if (request.method !== 'POST') return isVisitor ? refuseVisitor(entered) : refuse(response, notByPost);
-    const mostBytes = isVisitor ? limits.visitorBodyBytes : limits.bodyBytes;
-    const refusal = refusalOfHeaders(request, mostBytes);
-    if (refusal !== null) return refuse(response, refusal);
-    const body = await readBody(request, mostBytes);
-    if (body === null) return refuse(response, tooLarge(mostBytes));
-    if (isVisitor && !onlySignsIn(body)) return refuseVisitor(entered);
-
-    const gone = new AbortController();
-    response.once('close', () => gone.abort());
-    const context = contextOf(entered, AbortSignal.any([gone.signal, closing.signal]));
-    const answered = await graphql.fetch(
-      new Request('http://waybill/graphql', {
-        method: 'POST',
-        headers: headersFor(request),
-        body,
-        signal: gone.signal,
-      }),
-      context,
-    );
-    await send(answered, response);
-  };
-
+  const answer = createAnswer(dependencies, temporalCalls, closing.signal);
   const server = createServer((request, response) => {
     answer(request, response).catch((error: unknown) => fail(error, request, response, dependencies));
   });
@@ -143,6 +67,103 @@ export async function createApi(dependencies: ApiDependencies): Promise<Api> {
       await closed;
       await temporalCalls.settled();
     },
+  };
+}
+
+type Answer = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
+
+function createAnswer(dependencies: ApiDependencies, temporalCalls: TemporalCalls, closing: AbortSignal): Answer {
+  const isReady = createReadiness(dependencies, temporalCalls);
+  const countFailure = createFailureCount();
+  const enter = createWayIn(dependencies, countFailure);
+  const answerGraphql = createGraphqlAnswer(dependencies, temporalCalls, countFailure, closing);
+
+  return async (request, response) => {
+    const route = findRoute(request.url ?? '');
+    if (route === undefined) return refuse(response, nothingHere);
+    const { path, site, token } = route;
+    if (path === '/health') return answerJson(response, 200, { status: 'ok', version: dependencies.version });
+    if (path === '/ready') {
+      const readiness = await isReady();
+      return answerJson(response, readiness.ready ? 200 : 503, readiness);
+    }
+    if (path === '/graphql' && wantsPage(request)) return answerPage(response);
+    if (token !== null) return answerTokenHolder(dependencies, countFailure, token, request, response);
+    const codecWork = codecWorkOf(path);
+    if (codecWork !== null && allowTemporalUi(dependencies, request, response)) return;
+    const entered = await enter(request, site);
+    if (path === '/graphql') return answerGraphql(entered, request, response);
+    if (entered.caller === null) return refuseVisitor(countFailure, entered);
+    if (codecWork !== null) return answerCodec(dependencies, codecWork, entered.caller, request, response);
+    return answerValidate(dependencies.store, entered.caller, request, response);
+  };
+}
+
+/** To whom the token does not open it, the route is not there. */
+async function answerTokenHolder(
+  dependencies: ApiDependencies,
+  countFailure: CountFailure,
+  token: string,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  if (!isCodecToken(dependencies, token, request)) {
+    await countFailure(request.socket.remoteAddress);
+    return refuse(response, nothingHere);
+  }
+  if (allowTemporalUi(dependencies, request, response)) return;
+  return answerOperatorCodec(dependencies, request, response);
+}
+
+async function refuseVisitor(countFailure: CountFailure, { visitor }: Entered): Promise<never> {
+  await countFailure(visitor.address);
+  throw withoutCredential();
+}
+
+function createGraphqlAnswer(
+  dependencies: ApiDependencies,
+  temporalCalls: TemporalCalls,
+  countFailure: CountFailure,
+  closing: AbortSignal,
+) {
+  const graphql = createGraphql(dependencies.log);
+  const visitorBegins = createTurnstile();
+  const contextOf = createContexts({
+    ...dependencies,
+    temporalCalls,
+    passwords: createPasswordCheck(dependencies),
+    openSession: createOpenSession(dependencies),
+    ticketLimit: createTicketLimit(dependencies),
+    signInLimit: createSignInLimit(),
+  });
+
+  return async (entered: Entered, request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const isVisitor = entered.caller === null;
+    if (request.method !== 'POST')
+      return isVisitor ? refuseVisitor(countFailure, entered) : refuse(response, notByPost);
+    const mostBytes = isVisitor ? limits.visitorBodyBytes : limits.bodyBytes;
+    const refusal = refusalOfHeaders(request, mostBytes);
+    if (refusal !== null) return refuse(response, refusal);
+    const body = await readBody(request, mostBytes);
+    if (body === null) return refuse(response, tooLarge(mostBytes));
+    if (isVisitor) {
+      await visitorBegins();
+      if (!onlySignsIn(body)) return refuseVisitor(countFailure, entered);
+    }
+
+    const gone = new AbortController();
+    response.once('close', () => gone.abort());
+    const context = contextOf(entered, AbortSignal.any([gone.signal, closing]));
+    const answered = await graphql.fetch(
+      new Request('http://waybill/graphql', {
+        method: 'POST',
+        headers: headersFor(request),
+        body,
+        signal: gone.signal,
+      }),
+      context,
+    );
+    await send(answered, response);
   };
 }
 

@@ -1,6 +1,9 @@
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { newSessionText } from '../identity/sessions/sessionText.ts';
+import { type ApiProcess, startApiProcess } from '../test/servers/apiProcess.ts';
 import { facts, hashOf, password, type SignIns, startSignIns } from '../test/servers/signIns.ts';
+import { startTemporal, type TestTemporal } from '../test/servers/temporal.ts';
 
 let signIns: SignIns;
 beforeAll(async () => {
@@ -52,6 +55,28 @@ describe('a session', () => {
     expect(await signIns.codeOf(sessionId)).toBe('401 SESSION_EXPIRED');
   });
 
+  test('shows the runs that it has started, and no others', async () => {
+    const { sessionId } = await signIns.openImmutable();
+    const { sessionId: other } = await signIns.openImmutable();
+    for (const [run, text] of [
+      ['mine', sessionId],
+      ['theirs', other],
+    ])
+      await signIns.api.database.asOwner(
+        `insert into run (tenant_id, pipeline_name, status, trigger, workflow_id, created_by, started_by_session)
+         select tenant_id, $2::text, 'succeeded', 'manual', tenant_id || '/' || $2::text || '/1', principal_id, id
+           from session where token_hash = $1`,
+        [hashOf(text!), run],
+      );
+    const query =
+      '{ viewer { sessionId } sessions(first: 2) { edges { node { id runs { edges { node { pipeline } } } } } } }';
+    const { body } = await signIns.api.graphql(sessionId, query);
+    const own = body.data.sessions.edges.find(
+      ({ node }: { node: { id: string } }) => node.id === body.data.viewer.sessionId,
+    );
+    expect(own.node.runs.edges).toEqual([{ node: { pipeline: 'mine' } }]);
+  });
+
   test('notes its use at most once a minute', async () => {
     const { sessionId } = await signIns.open();
     const used = async () =>
@@ -77,10 +102,19 @@ describe('a session', () => {
   });
 });
 
-describe('two processes at once', () => {
+describe('two API processes at once', () => {
+  let temporal: TestTemporal;
+  const processes: ApiProcess[] = [];
   let urls: string[];
   beforeAll(async () => {
-    urls = [signIns.api.url, await signIns.api.startAnother()];
+    temporal = await startTemporal();
+    const start = async () => processes.push(await startApiProcess(signIns.api.database, temporal));
+    await Promise.all([start(), start()]);
+    urls = processes.map(({ url }) => url);
+  });
+  afterAll(async () => {
+    await Promise.all(processes.map((process) => process.stop()));
+    await temporal?.stop();
   });
 
   test('800 sign-ins of one user and application leave one live session, and none fails', {
@@ -109,6 +143,24 @@ describe('two processes at once', () => {
       'alive',
       '401 SESSION_REPLACED',
     ]);
+  });
+
+  test('give one session of SFTP to who signs in at both', async () => {
+    // Both wait for the user's row, and would go on at the same instant if nothing else kept them apart.
+    const inTheWay = new pg.Client({ connectionString: signIns.api.database.ownerUrl });
+    await inTheWay.connect();
+    await inTheWay.query(`begin; select id from principal where name = 'ben' for update`);
+    const given = { userName: 'ben', password, applicationId: 30 };
+    const opening = Promise.all(urls.map((url) => signIns.call('openImmutable', given, url)));
+    const waiting = `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+    await expect
+      .poll(async () => (await signIns.api.database.asOwner(waiting)).length, { timeout: 20_000, interval: 20 })
+      .toBe(2);
+    await inTheWay.query('commit');
+    await inTheWay.end();
+    const [one, other] = await opening;
+    expect(other.sessionId).toBe(one.sessionId);
+    expect(await signIns.codeOf(one.sessionId)).toBe('alive');
   });
 
   test.each([1, 2])('take a ticket once, by whichever mutation it is shown: version %i', async (version) => {

@@ -13,7 +13,7 @@ beforeAll(async () => {
 afterAll(() => signIns?.api.close());
 
 describe('2.3.1 FTHSessionData', () => {
-  test('"SessionID: ID of a new session, should be supplied as parameter to all subsequent calls; UserID: ID of the user account"', async () => {
+  test('"ID of a new session that is created in response to the call. Should be supplied as parameter to all subsequent web service calls"; "ID of Thru user account under which the connection is signed in"', async () => {
     const session = await signIns.open();
     expect(session).toMatchObject({
       __typename: 'SessionData',
@@ -37,6 +37,32 @@ describe('2.3.1 FTHSessionData', () => {
 });
 
 describe('2.3.2.1 Open', () => {
+  test('"Open call opens the server using username and password and creates a session for given ApplicationID"', async () => {
+    const { sessionId } = await signIns.open({ applicationId: 1002 });
+    const [opened] = await signIns.api.database.asOwner(
+      `select s.application_id as application, s.kind, s.method from session s where token_hash = $1`,
+      [hashOf(sessionId)],
+    );
+    expect(opened).toEqual({ application: 1002, kind: 'replaceable', method: 'open' });
+    // The name in any case, the password to the letter.
+    expect(await signIns.open({ userName: 'ANNA' })).toMatchObject({ userId: signIns.userIds.anna });
+    expect(await signIns.open({ password: password.toUpperCase() })).toMatchObject({ code: 'SIGN_IN_REFUSED' });
+  });
+
+  test('"New ApplicationID value has to be added" by an "administrator"; it "should be picked by client developers", and is no secret', async () => {
+    const register = (key: string) =>
+      signIns.api.graphql(
+        key,
+        'mutation { registerApplication(input: { id: 4712, name: "AcmeDrop" }) { __typename } }',
+      );
+    expect(await signIns.open({ applicationId: 4712 })).toMatchObject({ code: 'APPLICATION_REFUSED' });
+    const { sessionId: engineer } = await signIns.open();
+    expect((await register(engineer)).body.data.registerApplication.__typename).toBe('ForbiddenError');
+    const { sessionId: owner } = await signIns.open({ userName: 'olga' });
+    expect((await register(owner)).body.data.registerApplication.__typename).toBe('ApplicationPayload');
+    expect(await signIns.open({ applicationId: 4712 })).toHaveProperty('sessionId');
+  });
+
   test('"The session is alive until the next sign-in is done using Open or OpenWithTicket for the same user and the same ApplicationID, then new session replaces the previous"', async () => {
     const first = await signIns.open();
     const second = await signIns.open();
@@ -55,24 +81,23 @@ describe('2.3.2.1 Open', () => {
     for (const { sessionId } of [first, second, other]) expect(await signIns.codeOf(sessionId)).toBe('alive');
   });
 
-  test('"values below 1000 are reserved": unknown, reserved and disabled applications are refused, and it is an event', async () => {
+  test('"ApplicationID >=1000, values below 1000 are reserved for applications developed by Thru": unknown, reserved and disabled applications are refused, and it is an event', async () => {
     await signIns.api.database.asOwner(
       `insert into application (tenant_id, id, name, disabled_at) values ($1::uuid, 1009, 'gone', now())`,
       [signIns.api.database.tenants.a.tenantId],
     );
     for (const applicationId of [0, -1, 10, 999, 1009, 4711]) {
+      const before = (await signIns.denials()).length;
       const refused = await signIns.open({ userName: 'olga', applicationId });
       expect(refused, `${applicationId}`).toMatchObject({
         __typename: 'InvalidInputError',
         code: 'APPLICATION_REFUSED',
         path: ['applicationId'],
       });
+      expect((await signIns.denials()).slice(before)).toMatchObject([
+        { method: 'open', reason: 'application', application: applicationId },
+      ]);
     }
-    expect((await signIns.denials()).at(-1)).toMatchObject({
-      method: 'open',
-      reason: 'application',
-      application: 4711,
-    });
   });
 
   test('"String that identifies connecting client software, will be recorded in Audit", with the address', async () => {
@@ -86,6 +111,13 @@ describe('2.3.2.1 Open', () => {
       impersonator: null,
       data: { method: 'open', kind: 'replaceable', again: false },
     });
+  });
+
+  test('an application is told of to who has proven who they are, and to nobody else', async () => {
+    for (const applicationId of [10, 4711])
+      expect(await signIns.openImmutable({ userName: 'relay', password: 'wrong', applicationId })).toMatchObject({
+        code: 'SIGN_IN_REFUSED',
+      });
   });
 
   test('a wrong password, an unknown, a disabled user and one of another tenant get one answer; the audit log alone says which it was', async () => {
@@ -140,6 +172,7 @@ describe('2.3.2.1 Open', () => {
       });
     // A backslash is a character like others: a domain belongs into a ticket.
     expect(await signIns.open({ userName: 'ACME\\anna' })).toMatchObject({ code: 'SIGN_IN_REFUSED' });
+    expect((await signIns.denials()).at(-1)).toMatchObject({ user: 'ACME\\anna', reason: 'unknown' });
   });
 
   test('a password of 10 MB is refused before it is read', async () => {
@@ -171,7 +204,7 @@ describe('2.3.2.1 Open', () => {
 });
 
 describe('2.3.2.4 OpenImmutable', () => {
-  test('"the new session created in immutable mode, it will not be deleted when the next call is made under the same user and ApplicationID"', async () => {
+  test('"the new session created in immutable mode, it will not be deleted when the next call is made which opens the server under the same user"; "For other Application IDs multiple different immutable sessionIDs" are made: "session concurrency is required for one user account"', async () => {
     const first = await signIns.openImmutable();
     const second = await signIns.openImmutable();
     const replaceable = await signIns.open();
@@ -191,6 +224,15 @@ describe('2.3.2.4 OpenImmutable', () => {
     expect(await signIns.codeOf(sessionId)).toBe('401 SESSION_EXPIRED');
     expect((await signIns.eventsOf(sessionId)).map(({ type }) => type)).toContain('session.expired');
     expect((await sweepSessions(signIns.api.database.store, new Date(Date.now() + 48.1 * 3_600_000))).expired).toBe(0);
+  });
+
+  test('who is given a session again is in the audit log with the client and the address of that sign-in', async () => {
+    const { sessionId } = await signIns.openImmutable({ userName: 'olga', applicationId: 30, clientVersion: 'one' });
+    await signIns.openImmutable({ userName: 'olga', applicationId: 30, clientVersion: 'two' });
+    expect(await signIns.eventsOf(sessionId)).toMatchObject([
+      { type: 'session.opened', clientVersion: 'one', data: { again: false } },
+      { type: 'session.opened', data: { again: true, clientVersion: 'two', ipAddress: '127.0.0.1' } },
+    ]);
   });
 
   test.each([30, 31])(
@@ -214,7 +256,7 @@ describe('2.3.2.6 OpenImmutableUserString', () => {
   const openWith = (more: Record<string, unknown>) => signIns.call('openImmutableUserString', { ...facts, ...more });
   const byPassword = { userName: 'anna', password };
 
-  test('"information about external user ... is recorded in Thru Audit": by user name and password, as its table says', async () => {
+  test('"String to pass information about external user": by user name and password, as its table says', async () => {
     const { sessionId } = await openWith({ ...byPassword, userString: 'Jörg of ACME' });
     expect((await signIns.eventsOf(sessionId))[0]).toMatchObject({ principal: 'anna', userString: 'Jörg of ACME' });
   });
@@ -239,8 +281,10 @@ describe('2.3.2.6 OpenImmutableUserString', () => {
   });
 
   test('"Max length 255 characters"', async () => {
-    expect(await openWith({ ...byPassword, userString: 'x'.repeat(255) })).toHaveProperty('sessionId');
-    for (const userString of ['x'.repeat(256), '', 'a\u0000', 'a\u0007'])
+    // Of whatever kind: a character outside the basic plane is one too.
+    for (const userString of ['x'.repeat(255), '😀'.repeat(255)])
+      expect(await openWith({ ...byPassword, userString })).toHaveProperty('sessionId');
+    for (const userString of ['x'.repeat(256), '😀'.repeat(256), '', 'a\u0000', 'a\u0007'])
       expect(await openWith({ ...byPassword, userString })).toMatchObject({
         code: 'INVALID_INPUT',
         path: ['userString'],

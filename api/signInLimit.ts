@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { RateLimiterMemory, type RateLimiterRes } from 'rate-limiter-flexible';
+import { countedAddressOf } from '../identity/allowedAddresses.ts';
 import { WaybillError } from '../schema/errors.ts';
-import { networkOf } from './failedAuthentication.ts';
 import { limits } from './limits.ts';
 import type { SignInMutation } from './visitors.ts';
 
@@ -43,7 +43,7 @@ export function createSignInLimit(): SignInLimit {
 
 /** Users are told apart by a digest: what somebody types into a name is kept nowhere. */
 function placesOf({ method, tenantId, address, user }: SignInAttempt): string[] {
-  const ofAddress = `${method}/address/${networkOf(address)}`;
+  const ofAddress = `${method}/address/${countedAddressOf(address)}`;
   if (user === null) return [ofAddress];
   const digest = createHash('sha256').update(user.toLowerCase()).digest('base64url');
   return [ofAddress, `${method}/user/${tenantId}/${digest}`];

@@ -29,13 +29,16 @@ const withTicketEx = (ticket: string, emailAddress: string, more: Record<string,
 const refused = { __typename: 'SignInRefusedError', code: 'TICKET_REFUSED' };
 
 describe('2.3.2.2 OpenWithTicket', () => {
-  test.each([1, 2])('"Accepts the ticket that contains user identity": version %i', async (version) => {
-    const session = await withTicket(await ticketFor('ACME\\ANNA', version));
-    expect(session).toMatchObject({ userId: signIns.userIds.anna, user: { userName: 'anna' } });
-    expect(await signIns.eventsOf(session.sessionId)).toMatchObject([
-      { type: 'session.opened', clientVersion: 'test 1.0', data: { method: 'openWithTicket' } },
-    ]);
-  });
+  test.each([1, 2])(
+    '"Accepts the ticket that contains user identity encrypted" by who has "the same password since encryption is symmetrical": version %i',
+    async (version) => {
+      const session = await withTicket(await ticketFor('ACME\\ANNA', version));
+      expect(session).toMatchObject({ userId: signIns.userIds.anna, user: { userName: 'anna' } });
+      expect(await signIns.eventsOf(session.sessionId)).toMatchObject([
+        { type: 'session.opened', clientVersion: 'test 1.0', data: { method: 'openWithTicket' } },
+      ]);
+    },
+  );
 
   test('"until the next sign-in is done using Open or OpenWithTicket": each replaces the session of the other', async () => {
     const first = await signIns.open();
@@ -48,17 +51,23 @@ describe('2.3.2.2 OpenWithTicket', () => {
     expect(await signIns.codeOf(second.sessionId)).toBe('401 SESSION_REPLACED');
   });
 
-  test('"a user ... had to be previously created": a ticket of nobody is refused as a bad and a used one is', async () => {
+  test('"a user whose identity is contained in the ticket had to be previously created": a ticket of nobody, of who is disabled and of a service account is refused as a bad and a used one is', async () => {
+    const { database } = signIns.api;
+    await signIns.createUser('carl', 'operator');
+    await database.asOwner(`update principal set disabled_at = now() where name = 'carl'`);
+    await database.asOwner(
+      `insert into principal (tenant_id, kind, name, role) values ($1, 'service', 'svc-robot', 'service')`,
+      [database.tenants.a.tenantId],
+    );
     const used = await ticketFor('ACME\\ben');
     expect(await withTicket(used)).toHaveProperty('sessionId');
+    const good = await Promise.all(['nobody', 'carl', 'svc-robot'].map((name) => ticketFor(`ACME\\${name}`)));
     const answers = [];
-    for (const ticket of [used, 'garbage', await ticketFor('ACME\\nobody'), 'x'.repeat(50_000)])
-      answers.push(await withTicket(ticket));
+    for (const ticket of [used, 'garbage', ...good, 'x'.repeat(50_000)]) answers.push(await withTicket(ticket));
     for (const answer of answers) expect(answer).toEqual(answers[0]);
     expect(answers[0]).toMatchObject(refused);
-    expect((await signIns.denials()).map(({ reason }) => reason)).toEqual(
-      expect.arrayContaining(['used', 'form', 'unknown']),
-    );
+    const reasons = ['used', 'form', 'unknown', 'disabled', 'unknown', 'form'];
+    expect((await signIns.denials()).map(({ reason }) => reason)).toEqual(reasons);
     expect(JSON.stringify(await signIns.denials())).not.toContain(used.slice(0, 20));
   });
 
@@ -73,7 +82,7 @@ describe('2.3.2.2 OpenWithTicket', () => {
 });
 
 describe('2.3.2.3 OpenWithTicketEx', () => {
-  test('"the username string in the ticket is ignored. User is identified by EmailAddress string"', async () => {
+  test('"the username string in the ticket is ignored. User is identified by EmailAddress string and session is created under the user with this email address"', async () => {
     const { user } = await withTicketEx(await ticketFor('ACME\\olga'), 'BEN@example.com');
     expect(user).toMatchObject({ userName: 'ben', role: 'operator' });
   });
@@ -116,7 +125,7 @@ describe('2.3.2.3 OpenWithTicketEx', () => {
     expect((await signIns.denials()).at(-1)).toMatchObject({ reason: 'disabled', user: 'DORA@example.com' });
   });
 
-  test('a ticket is needed all the same, and an address that can be one', async () => {
+  test('"Ticket is used for validation of the decrypting password and expiration purpose": one is needed all the same, and an address that can be one', async () => {
     expect(await withTicketEx('garbage', 'olga@example.com')).toMatchObject(refused);
     expect(await withTicketEx(await ticketFor('ACME\\z'), 'no address')).toMatchObject({
       __typename: 'InvalidInputError',

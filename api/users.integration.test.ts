@@ -192,8 +192,52 @@ describe('a user', () => {
     expect((await change('changeUser', { userName: 'nobody', role: 'engineer' })).code).toBe('NOT_FOUND');
   });
 
+  test('gets another address, names and role, each alone too; what is not given stays, and the event says what was before', async () => {
+    await create('married', { firstName: 'Mary', lastName: 'Maiden' });
+    const changed = async (more: Record<string, unknown>) =>
+      (await change('changeUser', { userName: 'Married', ...more })).user;
+    const first = { email: 'Mary.New@example.com', firstName: 'Marie', lastName: 'Wed', role: 'operator' };
+    expect(await changed(first)).toMatchObject({ userName: 'married', ...first });
+    expect(await changed({ lastName: '', role: null })).toMatchObject({ ...first, lastName: null });
+    const last = { ...first, email: 'mary.new@example.com', lastName: null };
+    expect(await changed({ email: last.email, firstName: 'Marie', role: 'operator' })).toMatchObject(last);
+    // What is as it was is no event.
+    expect(await changed(last)).toMatchObject(last);
+    const events = await api.database.asOwner<{ data: object }>(
+      `select data from audit_event where type = 'user.changed' and data->>'user' = 'married' order by id`,
+    );
+    const before = { email: 'married@example.com', firstName: 'Mary', lastName: 'Maiden', role: 'uploader' };
+    expect(events.map(({ data }) => data)).toEqual([
+      { user: 'married', ...first, before },
+      { user: 'married', lastName: null, before: { lastName: 'Wed' } },
+      { user: 'married', email: last.email, before: { email: first.email } },
+    ]);
+  });
+
+  test.each<[string, Record<string, unknown>, string[], string]>([
+    ['an address without @', { email: 'jane' }, ['input', 'email'], 'INVALID_INPUT'],
+    ['an empty address', { email: '' }, ['input', 'email'], 'INVALID_INPUT'],
+    ['the address of another user', { email: 'HOLDER@example.com' }, ['input', 'email'], 'CONFLICT'],
+    ['a first name with a control character', { firstName: 'J\u001b[2J' }, ['input', 'firstName'], 'INVALID_INPUT'],
+    ['a last name of 101 characters', { lastName: 'd'.repeat(101) }, ['input', 'lastName'], 'INVALID_INPUT'],
+    ['a role that is none', { role: 'root' }, ['input', 'role'], 'INVALID_INPUT'],
+    ['nothing', { email: null }, [], 'INVALID_INPUT'],
+  ])('is not given %s, and nothing else of the same change either', async (what, wrong, path, code) => {
+    await create('holder');
+    await create('steady', { firstName: 'Steady' });
+    const other = what === 'nothing' ? {} : { firstName: 'Other', role: 'operator' };
+    const refused = await change('changeUser', { userName: 'steady', ...other, ...wrong });
+    expect(refused).toMatchObject({ code, path: path.length === 0 ? null : path });
+    const rows = await api.database.asOwner(
+      `select email, first_name, last_name, role from principal where name = 'steady'`,
+    );
+    expect(rows).toEqual([{ email: 'steady@example.com', first_name: 'Steady', last_name: null, role: 'uploader' }]);
+  });
+
   test('of another tenant is not found', async () => {
     await create('only-ours');
+    const input = { userName: 'only-ours', email: 'theirs@example.com' };
+    expect((await change('changeUser', input, api.keys.b)).code).toBe('NOT_FOUND');
     for (const mutation of ['disableUser', 'enableUser', 'resetAuthenticator'])
       expect((await change(mutation, { userName: 'only-ours' }, api.keys.b)).code, mutation).toBe('NOT_FOUND');
     expect((await change('setPassword', { userName: 'only-ours', password }, api.keys.b)).code).toBe('NOT_FOUND');
@@ -205,7 +249,14 @@ describe('a user', () => {
     await create('strong', { role: 'engineer' });
     expect((await change('changeUser', { userName: 'strong', role: 'uploader' }, narrow)).code).toBe('FORBIDDEN');
     expect((await change('setPassword', { userName: 'strong', password }, narrow)).code).toBe('FORBIDDEN');
+    // Who has the address of somebody is let in as them by a ticket.
+    const stolen = { userName: 'strong', email: 'mine@example.com' };
+    expect((await change('changeUser', stolen, narrow)).code).toBe('FORBIDDEN');
     expect((await create('harmless', { role: 'uploader' }, narrow)).__typename).toBe('UserPayload');
+    expect((await change('changeUser', { userName: 'harmless', role: 'engineer' }, narrow)).code).toBe('FORBIDDEN');
+    expect((await change('changeUser', { userName: 'harmless', firstName: 'H' }, narrow)).__typename).toBe(
+      'UserPayload',
+    );
   });
 });
 

@@ -1,13 +1,8 @@
-import { Client, Connection } from '@temporalio/client';
-import { createApi } from '../api/server.ts';
-import { createRegistry } from '../connectors/registry.ts';
-import { noHostSecrets } from '../identity/hostSecrets.ts';
-import { createMasterKeys } from '../identity/keys/masterKeys.ts';
-import { createTenantKeys } from '../identity/keys/tenantKeys.ts';
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
 import { createPasswordHashing } from '../identity/passwordHashing.ts';
-import { createSecretBox } from '../identity/secrets.ts';
-import { createDialler } from '../network/dialler.ts';
-import type { Store } from '../prisma/contract.ts';
+import type { ApiTerms } from './apiProcess.ts';
 import { type Group, type Measurement, median, type Terms, timed } from './benchmark.ts';
 import { type Database, withDatabase } from './database.ts';
 
@@ -16,11 +11,11 @@ const overheadLimitMs = 3;
 const signInsTogether = 50;
 const othersPerSecond = 50;
 const othersLimitMs = 100;
-const silent = { debug() {}, info() {}, warn() {}, error() {} };
+const apiProcess = fileURLToPath(new URL('apiProcess.ts', import.meta.url));
 const password = 'correct horse bench';
 const viewer = JSON.stringify({ query: '{ viewer { tenant scopes } }' });
 
-/** What authentication costs a request, and what sign-ins cost those who are signed in. The client shares the API's process. */
+/** What authentication costs a request, and what sign-ins cost those who are signed in. The APIs have processes of their own, as has whoever asks. */
 export const signIn: Group = {
   benchmarks: [
     {
@@ -34,10 +29,10 @@ export const signIn: Group = {
   ],
   measure: (chosen, terms) =>
     withDatabase(async (database) => {
-      const { store } = database;
+      const { applicationUrl } = database.urls;
       await createUsers(database);
-      const looking = await startApi(store);
-      const remembering = await startApi(remembered(store));
+      const looking = await startApi({ applicationUrl, remembers: false });
+      const remembering = await startApi({ applicationUrl, remembers: true });
       try {
         const work = async () => {
           const session = await open(looking.url, 0);
@@ -169,42 +164,20 @@ async function createUsers({ store, tenant: { tenantId } }: Database): Promise<v
   );
 }
 
-/** A store that asks the database once where a credential leads and what it is good for. */
-function remembered(store: Store): Store {
-  const answers = new Map<string, Promise<unknown>>();
-  const once = <Answer>(key: string, look: () => Promise<Answer>): Promise<Answer> => {
-    const known = answers.get(key) ?? look();
-    answers.set(key, known);
-    return known as Promise<Answer>;
-  };
-  return {
-    ...store,
-    findCredential: (kind, hash) => once(`${kind} ${hash.toString('hex')}`, () => store.findCredential(kind, hash)),
-    look: (tenantId, statement, values) =>
-      once(JSON.stringify([tenantId, statement, values]), () => store.look(tenantId, statement, values)) as never,
-  };
-}
-
-async function startApi(store: Store): Promise<{ url: string; close(): Promise<void> }> {
-  const connection = Connection.lazy({ address: '127.0.0.1:1' });
-  const dialler = createDialler({ loopback: true, allow: [] });
-  const tenantKeys = createTenantKeys(store, createMasterKeys(Buffer.alloc(32)));
-  const api = await createApi({
-    ...{ store, log: silent, namespace: 'default', temporalUiUrl: null, codecToken: null, version: 'bench' },
-    tenantKeys,
-    secretBox: createSecretBox(tenantKeys),
-    temporal: new Client({ connection }),
-    registry: createRegistry(),
-    hostSecrets: noHostSecrets,
-    connectorContext: { dialler, localRoots: [], log: silent },
-  });
-  const { url } = await api.listen({ host: '127.0.0.1', port: 0 });
+/** An API in a process of its own. Throws with how it ended when it does not come up. */
+async function startApi(terms: ApiTerms): Promise<{ url: string; close(): Promise<void> }> {
+  const child = fork(apiProcess, [JSON.stringify(terms)]);
+  const ended = once(child, 'close');
+  const [url] = (await Promise.race([
+    once(child, 'message'),
+    ended.then(([code]) => Promise.reject(new Error(`the API has ended with ${code}`))),
+  ])) as [string];
   return {
     url,
     close: async () => {
-      await api.close();
-      await dialler.close();
-      await connection.close();
+      // It ends when it hears nothing of us any more, however that comes.
+      child.disconnect();
+      await ended;
     },
   };
 }

@@ -68,6 +68,26 @@ export function payloadOf<Payload extends object>(result: ({ __typename: string 
   });
 }
 
+/** One mutation with one input. `selects` is of the payload; the typed errors are asked for here. */
+export interface Mutation {
+  name: string;
+  inputType: string;
+  input: object;
+  selects: string;
+}
+
+/** The payload of a mutation. Throws as `request` and `payloadOf` do. */
+export async function mutate<Payload extends object>(
+  client: ApiClient,
+  { name, inputType, input, selects }: Mutation,
+): Promise<Payload> {
+  const { answer } = await client.request<{ answer: ({ __typename: string } & Payload) | TypedError }>(
+    `mutation Change($input: ${inputType}!) { answer: ${name}(input: $input) { ${errorFields} ${selects} } }`,
+    { input },
+  );
+  return payloadOf(answer);
+}
+
 /** The selection that `payloadOf` needs in a union of payload and typed errors. */
 export const errorFields = `__typename ... on UserError { code message path runId }`;
 

@@ -63,6 +63,17 @@ test('integrations create, rotate and list; ticket create; token create', { time
   }
   const fromInput = await command(['token', 'create', ...words, '--session-file', '-'], session);
   expect(fromInput.code).toBe(0);
+  for (const [option, value, says] of [
+    ['--folder', 'a/b', 'id of a folder'],
+    ['--email', 'jane', 'e-mail address'],
+    ['--ip', '192.0.2.700', 'IP'],
+  ] as const) {
+    const wrong = words.with(words.indexOf(option) + 1, value);
+    const { code, stderr } = await command(['token', 'create', ...wrong, '--session-file', '-'], session);
+    expect([code, stderr]).toEqual([2, expect.stringContaining(says)]);
+  }
+  const noSession = await command(['token', 'create', ...words, '--session-file', '-'], 'no session');
+  expect([noSession.code, noSession.stderr]).toEqual([2, expect.stringContaining('sessionId')]);
 
   const rotated = await json('integrations', 'rotate', 'acme-portal');
   expect(rotated).toMatchObject({ name: 'acme-portal', oldKeyEndsAt: expect.any(String) });

@@ -114,6 +114,7 @@ const keySchema = Type.Object({
 const operatorSchema = Type.Object({
   DATABASE_OWNER_URL: migrateSchema.properties.DATABASE_OWNER_URL,
   DATABASE_URL: serviceSchema.properties.DATABASE_URL,
+  DATABASE_SYSTEM_URL: serviceSchema.properties.DATABASE_SYSTEM_URL,
   TEMPORAL_ADDRESS: serviceSchema.properties.TEMPORAL_ADDRESS,
   TEMPORAL_NAMESPACE: serviceSchema.properties.TEMPORAL_NAMESPACE,
 });
@@ -202,6 +203,7 @@ export function readMigrateSettings(environment: Environment): MigrateSettings {
 export interface OperatorSettings {
   ownerUrl: string;
   applicationUrl: string;
+  systemUrl: string | null;
   temporalAddress: string;
   temporalNamespace: string;
 }
@@ -225,6 +227,7 @@ export function readOperatorSettings(environment: Environment): OperatorSettings
   return {
     ownerUrl: values.DATABASE_OWNER_URL,
     applicationUrl: values.DATABASE_URL,
+    systemUrl: values.DATABASE_SYSTEM_URL ?? null,
     temporalAddress: values.TEMPORAL_ADDRESS,
     temporalNamespace: values.TEMPORAL_NAMESPACE,
   };

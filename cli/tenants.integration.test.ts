@@ -92,9 +92,71 @@ describe('tenants create', () => {
     expect(await line.api.database.asOwner(`select from tenant where name = 'south'`)).toHaveLength(0);
   });
 
+  test('makes nothing when no file can be where the key is to be, and no file when nothing is made', async () => {
+    const create = (name: string, file: string) =>
+      waybill(['tenants', 'create', name, '--api-key-file', path.join(folder, file)], { environment });
+    expect(await create('south', 'nowhere/key')).toMatchObject({
+      code: 2,
+      stdout: '',
+      stderr: expect.stringContaining('nowhere/key cannot be written (ENOENT)'),
+    });
+    expect(await line.api.database.asOwner(`select from tenant where name = 'south'`)).toHaveLength(0);
+    expect((await create('west', 'second-key')).stderr).toContain('there is a tenant west already');
+    expect(existsSync(path.join(folder, 'second-key'))).toBe(false);
+  });
+
   test('says which settings are missing when it stands nowhere', async () => {
     const { code, stderr } = await waybill(['tenants', 'create', 'nowhere'], { cwd: folder });
     expect([code, stderr]).toEqual([2, expect.stringContaining('DATABASE_OWNER_URL is not set')]);
+  });
+});
+
+describe('tenants list', () => {
+  const system = () => ({ ...environment, DATABASE_SYSTEM_URL: line.api.database.systemUrl });
+  const list = async (...words: string[]) => {
+    const { code, stdout } = await waybill(['tenants', 'list', ...words, '--json'], { environment: system() });
+    expect(code).toBe(0);
+    return JSON.parse(stdout) as { items: { tenant: string }[]; next: string | null };
+  };
+
+  test('shows each tenant with its state, when it was made and what it is reached under', async () => {
+    await tenants('suspend', 'west');
+    const { items, next } = await list();
+    expect(next).toBeNull();
+    expect(items.find(({ tenant }) => tenant === 'west')).toEqual({
+      tenant: 'west',
+      tenantId: expect.stringMatching(/^[0-9a-f-]{36}$/),
+      state: 'suspended',
+      createdAt: expect.stringMatching(/Z$/),
+      suspendedAt: expect.stringMatching(/Z$/),
+      sites: ['/t/west/', 'files.west.example', 'west.example'],
+      isDefault: false,
+    });
+    await tenants('resume', 'west');
+    expect((await list()).items.find(({ tenant }) => tenant === 'west')).toMatchObject({
+      state: 'open',
+      suspendedAt: null,
+    });
+    const { stdout } = await waybill(['tenants', 'list'], { environment: system() });
+    expect(stdout).toMatch(/^NAME +STATE +CREATED +SITES\n/);
+    expect(stdout).toMatch(/^west +open +\S+Z +\/t\/west\/ files\.west\.example west\.example$/m);
+  });
+
+  test('goes on page by page, in the order of the names', async () => {
+    const all = (await list()).items.map(({ tenant }) => tenant);
+    expect(all).toEqual([...all].sort());
+    const first = await list('--first', '1');
+    expect([first.items[0]!.tenant, first.next]).toEqual([all[0], all[0]]);
+    const rest = await list('--after', first.next!);
+    expect(rest.items.map(({ tenant }) => tenant)).toEqual(all.slice(1));
+  });
+
+  test('says which setting it lacks: no other role sees more than one tenant', async () => {
+    expect(await waybill(['tenants', 'list'], { environment })).toMatchObject({
+      code: 2,
+      stdout: '',
+      stderr: expect.stringContaining('DATABASE_SYSTEM_URL is not set'),
+    });
   });
 });
 
@@ -114,15 +176,18 @@ describe('tenants suspend and resume', () => {
 });
 
 describe('tenants delete', () => {
-  test('refuses without the name a second time, and while runs go on', { timeout: 120_000 }, async () => {
+  test('refuses another name the second time, and while runs go on', { timeout: 120_000 }, async () => {
     const { key } = await createBusy('stubborn');
-    const refused = (...words: string[]) =>
-      waybill(['tenants', 'delete', 'stubborn', '--yes-delete', ...words], { environment });
-    expect(await refused('stuborn')).toMatchObject({ code: 2 });
-    expect(await refused('stubborn')).toMatchObject({
-      code: 1,
-      stderr: expect.stringContaining('1 runs of the tenant'),
+    const refused = (...words: string[]) => waybill(['tenants', 'delete', 'stubborn', ...words], { environment });
+    expect(await refused('--yes-delete', 'stuborn')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('stuborn is not stubborn; nothing was deleted'),
     });
+    for (const words of [[], ['--yes-delete', 'stubborn']])
+      expect(await refused(...words)).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining('1 runs of the tenant'),
+      });
     expect((await viewer(key)).status).toBe(200);
   });
 
@@ -145,9 +210,7 @@ describe('tenants delete', () => {
       await schedule.create({ scheduleId: `${id}/nightly`, action, spec: { intervals: [{ every: '1d' }] } });
 
     const othersBefore = await rowsOf(other.tenantId);
-    const removal = await tenants<Removal & { tenant: string }>(
-      ...['delete', 'doomed', '--yes-delete', 'doomed', '--cancel-runs'],
-    );
+    const removal = await tenants<Removal & { tenant: string }>(...['delete', 'doomed', '--cancel-runs']);
     expect(removal).toMatchObject({ tenant: 'doomed', tenantId, remaining: 0, workflows: 2, remainingWorkflows: 0 });
     expect(removal.schedules).toBe(1);
     expect(Object.entries(removal.removed).filter(([, count]) => count === 0)).toEqual([]);
@@ -211,6 +274,10 @@ describe('tenants export', () => {
     expect(written.tables).toMatchObject({ tenant: 1, api_key: 1 });
     expect(written.rows).toBe(Object.values(written.tables).reduce((sum, count) => sum + count, 0));
     expect(existsSync(path.join(target, 'manifest.json'))).toBe(true);
+    const words = ['tenants', 'export', 'tenant-a', '--json'];
+    const byItself = await waybill(words, { environment, cwd: folder });
+    expect(JSON.parse(byItself.stdout).folder).toBe('tenant-a-export');
+    expect(existsSync(path.join(folder, 'tenant-a-export/manifest.json'))).toBe(true);
     const nowhere = await waybill(['tenants', 'export', 'tenant-a', '--folder', folder, '--state', folder], {
       environment,
     });

@@ -49,10 +49,12 @@ describe('the verbs of people and applications', { timeout: 60_000 }, () => {
 
   test('users create refuses an empty file, one that is not there, a role that is none, and a password as an argument', async () => {
     writeFileSync(join(folder, 'empty'), '\n');
+    writeFileSync(join(folder, 'several'), 'correct horse\nbattery staple\n');
     const words = ['users', 'create', 'nobody', '--email', 'nobody@example.com'];
     for (const more of [
       ['--password-file', 'empty'],
       ['--password-file', 'nowhere'],
+      ['--password-file', 'several'],
       ['--password-file', 'password', '--role', 'root'],
       ['--password', 'correct horse battery'],
     ])
@@ -70,6 +72,21 @@ describe('the verbs of people and applications', { timeout: 60_000 }, () => {
     expect(await prove('jane', 'another horse battery')).toBe('auditor');
     await expect(prove('jane', 'another horse battery')).rejects.toMatchObject({ kind: 'unauthenticated' });
     expect((await run(['users', 'disable', 'nobody'])).answer.error).toMatchObject({ kind: 'not-found' });
+  });
+
+  test('users update changes what is given, and nothing else', async () => {
+    const update = (...words: string[]) => run(['users', 'update', 'john', ...words]);
+    const all = ['--email', 'john.doe@example.com', '--first', 'John', '--last', 'Doe', '--role', 'operator'];
+    const changed = { email: 'john.doe@example.com', firstName: 'John', lastName: 'Doe', role: 'operator' };
+    expect((await update(...all)).answer.user).toMatchObject({ userName: 'john', ...changed });
+    expect((await update('--first', '')).answer.user).toMatchObject({ ...changed, firstName: null });
+    for (const wrong of [[], ['--role', 'root']]) expect((await update(...wrong)).code, wrong.join(' ')).toBe(2);
+    expect((await update('--email', 'JANE@example.com')).answer.error.kind).toBe('conflict');
+    const { items } = (await run(['users', 'list'])).answer;
+    expect(items.find(({ userName }: { userName: string }) => userName === 'john')).toMatchObject({
+      ...changed,
+      firstName: null,
+    });
   });
 
   test('apps register, list and disable', async () => {
@@ -109,6 +126,8 @@ describe('the verbs of people and applications', { timeout: 60_000 }, () => {
       .answer;
     const rotated = (await run(['keys', 'rotate', old.id, '--overlap', '2h'])).answer;
     expect(rotated.apiKey).toMatchObject({ name: 'nightly', scopes: ['run:read'] });
+    for (const { expiresAt } of [rotated.apiKey, old])
+      expect((Date.parse(expiresAt) - Date.now()) / 86_400_000).toBeLessThan(30.1);
     expect(Date.parse(rotated.replacedUntil) - Date.now()).toBeLessThan(2.1 * 3_600_000);
     for (const key of [secret, rotated.secret])
       expect((await api.graphql(key, '{ runs { edges { cursor } } }')).body.errors).toBeUndefined();

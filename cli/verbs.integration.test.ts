@@ -297,13 +297,14 @@ steps:
   test('secrets are set from standard input, a file or a variable, listed by name, and removed', async () => {
     expect((await json(['secrets', 'set', 'from-input'], { input: 'value\n' })).code).toBe(0);
     expect((await json(['secrets', 'set', 'from-file', '--file', './acme_key'])).code).toBe(0);
+    expect((await json(['secrets', 'set', 'from-dash', '--file', '-'], { input: 'value\n' })).code).toBe(0);
     expect((await json(['secrets', 'set', 'from-variable', '--env', 'V'], { environment: { V: 'value' } })).code).toBe(
       0,
     );
     expect((await json(['secrets', 'set', 'from-nothing'], { input: '' })).code).toBe(2);
     const { answer, stdout } = await json(['secrets', 'list']);
     const names = answer.items.map(({ name }: { name: string }) => name);
-    expect(names).toEqual(expect.arrayContaining(['from-file', 'from-input', 'from-variable']));
+    expect(names).toEqual(expect.arrayContaining(['from-dash', 'from-file', 'from-input', 'from-variable']));
     expect(stdout).not.toContain('value\n');
     expect((await json(['secrets', 'rm', 'from-file'])).answer).toEqual({ removed: 'from-file' });
     expect((await json(['secrets', 'rm', 'from-file'])).code).toBe(1);

@@ -6,6 +6,9 @@ const maxAllowedCidrs = 50;
 /** The longest spelling there is: an IPv6 address that ends in dotted decimals, and `/128`. */
 const maxCidrCharacters = 49;
 
+/** Leading bits of an IPv6 address that count as one address. */
+const countedBits = 64;
+
 type Network = [address: ipaddr.IPv4 | ipaddr.IPv6, bits: number];
 
 /**
@@ -22,6 +25,14 @@ export function readAllowedCidrs(cidrs: readonly string[]): string[] {
 export function holdsAddress(cidrs: readonly string[], address: string | undefined): boolean {
   if (address === undefined || !ipaddr.isValid(address)) return false;
   return isInside(ipaddr.process(address), cidrs);
+}
+
+/** What counts as one address where failures are counted: whoever has one IPv6 address has its whole network. */
+export function countedAddressOf(address: string | undefined): string {
+  if (address === undefined || !ipaddr.isValid(address)) return 'unknown';
+  const parsed = ipaddr.process(address);
+  if (parsed.kind() === 'ipv4') return parsed.toString();
+  return ipaddr.IPv6.networkAddressFromCIDR(`${parsed.toString()}/${countedBits}`).toString();
 }
 
 /** Whether the whole of a stored network is inside one of the others. */

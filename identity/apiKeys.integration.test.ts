@@ -203,6 +203,7 @@ test('a key that is rotated and the one in its place are good together for the o
   expect(fresh.oldEndsAt.getTime() - Date.now()).toBeGreaterThan(23.9 * hourMs);
   expect(fresh.oldEndsAt.getTime() - Date.now()).toBeLessThan(24.1 * hourMs);
   expect(fresh.expiresAt.getTime() - Date.now()).toBeGreaterThan(29.9 * 24 * hourMs);
+  expect(fresh.expiresAt.getTime() - Date.now()).toBeLessThan(30.1 * 24 * hourMs);
   await database.asOwner(
     `update api_key set expires_at = expires_at - interval '24 hours 1 second' where id = '${old.id}'`,
   );

@@ -86,7 +86,10 @@ export async function replaceApiKey(
   const [old] = await sql.query<ReplacedRow>(selectReplaced, [tenantId, id]);
   if (old === undefined) throw new WaybillError('not-found', 'there is no such key', { field: 'id' });
   if (old.ended) throw new WaybillError('conflict', 'the key has ended; make a new one', { field: 'id' });
-  if (old.rotated) throw new WaybillError('conflict', 'the key was rotated already', { field: 'id' });
+  if (old.rotated)
+    throw new WaybillError('conflict', 'the key was rotated already; rotate the one that took its place', {
+      field: 'id',
+    });
   const issued = await issueApiKey(sql, { ...old, tenantId });
   const [{ oldEndsAt }] = (await sql.query<{ oldEndsAt: Date }>(
     `update api_key set rotated_to = $3::uuid, expires_at = least(expires_at, now() + make_interval(secs => $4::float8 / 1000))

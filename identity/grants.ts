@@ -1,5 +1,6 @@
 import type { Sql } from '../prisma/contract.ts';
 import { WaybillError } from '../schema/errors.ts';
+import { checkApplicationOfRun } from './applications.ts';
 
 /** `actAs`: runs may act as that account. `use`: runs may reach that endpoint. The targets are names. */
 export const grantActions = ['actAs', 'use'] as const;
@@ -46,15 +47,20 @@ export async function checkUse(sql: Sql, tenantId: string, use: IntendedUse): Pr
 }
 
 /**
- * `checkUse` of a run that is about to start: its endpoints must be there too, and its tenant not suspended. Throws as that
- * does, not-found for an endpoint and forbidden for the tenant.
+ * `checkUse` of a run that is about to start: its endpoints must be there too, its application be registered, and its tenant
+ * not suspended. Throws as that does, not-found for an endpoint, invalid for the application and forbidden for the tenant.
  */
-export async function checkStart(sql: Sql, tenantId: string, use: IntendedUse): Promise<Actor> {
+export async function checkStart(
+  sql: Sql,
+  tenantId: string,
+  use: IntendedUse & { application: number },
+): Promise<Actor> {
   const suspended = await sql.query('select id from tenant where id = $1::uuid and suspended_at is not null', [
     tenantId,
   ]);
   if (suspended.length > 0) throw new WaybillError('forbidden', 'the tenant is suspended: no run of it starts');
   const actor = await checkUse(sql, tenantId, use);
+  await checkApplicationOfRun(sql, tenantId, use.application);
   const [missing] = await sql.query<{ name: string }>(
     `select name from unnest($2::text[]) as wanted(name)
       where not exists (select from connector_endpoint e where e.tenant_id = $1::uuid and e.name = wanted.name) limit 1`,

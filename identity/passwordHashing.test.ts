@@ -15,6 +15,19 @@ test('nothing matches where there is no hash', async () => {
   for (const stored of [null, noPassword]) expect(await hashing.matches(stored, '*')).toBe(false);
 });
 
+test('where there is no hash the processor works as much as for a wrong password', async () => {
+  const stored = await hashing.hash('correct horse');
+  const workOf = async (compared: string | null) => {
+    const before = process.cpuUsage();
+    for (let turn = 0; turn < 8; turn++) await hashing.matches(compared, 'wrong');
+    const { user, system } = process.cpuUsage(before);
+    return user + system;
+  };
+  const wrong = await workOf(stored);
+  // The processor's time, which other work on the machine does not stretch; far apart, since only its absence is meant.
+  for (const none of [null, noPassword]) expect(await workOf(none)).toBeGreaterThan(wrong / 3);
+});
+
 test('a hash of other parameters is outdated', async () => {
   const now = await hashing.hash('correct horse');
   expect(hashing.isOutdated(now)).toBe(false);

@@ -5,13 +5,14 @@ import { WaybillError } from '../schema/errors.ts';
 /** argon2id; a `const enum` of the library's, which Node cannot read as a value. */
 const argon2id = 2 as Algorithm.Argon2id;
 const parameters = { algorithm: argon2id, memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const;
+const printedParameters = `m=${parameters.memoryCost},t=${parameters.timeCost},p=${parameters.parallelism}`;
 /** Hashes that are computed together: each holds 19 MiB and a core, and one core is left to other requests. */
 const hashesTogether = Math.max(1, Math.min(2, availableParallelism() - 1));
 /** Those that wait besides. More of them would only be answered when their callers have gone. */
 const hashesWaiting = 100;
 const retryAfterMs = 5_000;
 /** Of no password: what a name without a user is compared with, so that it costs what a user costs. */
-const nobodysHash = '$argon2id$v=19$m=19456,t=2,p=1$d2F5YmlsbC9ub2JvZHkvdg$4xT7vC0wQk1m9Zs2eYb5uH8nL3pRjXaGdFoI6tKqWhU';
+const nobodysHash = `$argon2id$v=19$${printedParameters}$d2F5YmlsbC9ub2JvZHkvdg$4xT7vC0wQk1m9Zs2eYb5uH8nL3pRjXaGdFoI6tKqWhU`;
 
 export interface PasswordHashing {
   /** The argon2id hash in PHC form. Throws rate-limited when too many wait. */

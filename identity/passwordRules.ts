@@ -35,7 +35,8 @@ export function checkNewPassword(password: string, userName: string): void {
 /** A line of text without control characters. Throws invalid. */
 export function checkText(field: string, text: string, maxCharacters: number): void {
   if (text === '') refuse(field, `${field} is empty`);
-  if (text.length > maxCharacters) refuse(field, `${field} has more than ${maxCharacters} characters`);
+  if (text.length > 2 * maxCharacters || [...text].length > maxCharacters)
+    refuse(field, `${field} has more than ${maxCharacters} characters`);
   if (!text.isWellFormed() || /\p{Cc}/u.test(text)) refuse(field, `${field} holds characters that are not allowed`);
 }
 

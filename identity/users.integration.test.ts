@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../test/servers/database.ts';
 import { checkApplication } from './applications.ts';
-import { findOrCreateUserByEmail, findUserByName, findUserByNumber, lockNewAccounts } from './users.ts';
+import { findOrCreateUserByEmail, findUserByName, findUserByNumber, lockAccounts } from './users.ts';
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -44,7 +44,7 @@ describe('a user who comes with an e-mail address', () => {
       where l.locktype = 'advisory' and not l.granted and d.datname = current_database()`;
     // All ten have looked for the address before one of them goes on.
     const crowd = await database.store.sql(tenantId, async (sql) => {
-      await lockNewAccounts(sql, tenantId);
+      await lockAccounts(sql, tenantId);
       const coming = Promise.allSettled(Array.from({ length: 10 }, () => byEmail('crowd@example.com')));
       while ((await database.asOwner<{ count: number }>(waiting))[0]!.count < 10);
       return { coming };

@@ -58,7 +58,7 @@ export async function findOrCreateUserByEmail(
   if (known !== undefined) return known;
   checkPersonName('firstName', person.firstName);
   checkPersonName('lastName', person.lastName);
-  await lockNewAccounts(sql, tenantId);
+  await lockAccounts(sql, tenantId);
   return (
     (await findUserByEmail(sql, tenantId, person.emailAddress)) ??
     insertUser(
@@ -84,7 +84,7 @@ export async function createUser(
   actor: NewEvent['actor'],
 ): Promise<FoundUser> {
   checkNewUser(user);
-  await lockNewAccounts(sql, tenantId);
+  await lockAccounts(sql, tenantId);
   const { name, email } = user;
   const [taken] = await sql.query<{ name: boolean }>(
     `select lower(name) = lower($2::text) as name from principal
@@ -92,8 +92,35 @@ export async function createUser(
     [tenantId, name, email],
   );
   if (taken?.name) throw new WaybillError('conflict', `there is an account ${name} already`, { field: 'userName' });
-  if (taken) throw new WaybillError('conflict', 'the e-mail address is that of another user', { field: 'email' });
+  if (taken) throw addressTaken();
   return insertUser(sql, tenantId, user, actor);
+}
+
+/** What can be changed of a user: all but the name, which others refer to. An empty first or last name removes it. */
+export interface UserDetails {
+  email?: string | undefined;
+  firstName?: string | undefined;
+  lastName?: string | undefined;
+  role?: string | undefined;
+}
+
+/**
+ * Whether those are what a user may have, in the caller's transaction, which has locked the tenant's accounts. Throws
+ * invalid for what is out of form, conflict for an address that another user has.
+ */
+export async function checkNewDetails(
+  sql: Sql,
+  { tenantId, principalId }: { tenantId: string; principalId: string },
+  details: UserDetails,
+): Promise<void> {
+  checkDetails(details);
+  if (details.email === undefined) return;
+  const holder = await findUserByEmail(sql, tenantId, details.email);
+  if (holder !== undefined && holder.principalId !== principalId) throw addressTaken();
+}
+
+function addressTaken(): WaybillError {
+  return new WaybillError('conflict', 'the e-mail address is that of another user', { field: 'email' });
 }
 
 function checkNewUser({ name, email, firstName, lastName, role }: NewUser): void {
@@ -103,10 +130,14 @@ function checkNewUser({ name, email, firstName, lastName, role }: NewUser): void
       'a user name has 1 to 127 letters, digits, dots, hyphens, underscores and @, and begins with a letter or a digit',
       { field: 'userName' },
     );
-  if (email !== null) checkEmail('email', email);
-  if (firstName !== null) checkPersonName('firstName', firstName);
-  if (lastName !== null) checkPersonName('lastName', lastName);
-  if (!(roles as readonly string[]).includes(role))
+  checkDetails({ email: email ?? undefined, firstName: firstName ?? undefined, lastName: lastName ?? undefined, role });
+}
+
+function checkDetails({ email, firstName, lastName, role }: UserDetails): void {
+  if (email !== undefined) checkEmail('email', email);
+  if (firstName !== undefined) checkPersonName('firstName', firstName);
+  if (lastName !== undefined) checkPersonName('lastName', lastName);
+  if (role !== undefined && !(roles as readonly string[]).includes(role))
     throw new WaybillError('invalid', `there is no role ${JSON.stringify(role)}; one of ${roles.join(', ')}`, {
       field: 'role',
     });
@@ -135,8 +166,8 @@ async function findUserByEmail(sql: Sql, tenantId: string, email: string): Promi
   return user;
 }
 
-/** One new account of a tenant at a time, as its trigger has it too: what is looked up before it is made stays true. */
-export async function lockNewAccounts(sql: Sql, tenantId: string): Promise<void> {
+/** One new or changed account of a tenant at a time, as its trigger has it too: what is looked up before stays true. */
+export async function lockAccounts(sql: Sql, tenantId: string): Promise<void> {
   await sql.query(`select pg_advisory_xact_lock(hashtextextended('principal/' || $1::text, 0))`, [tenantId]);
 }
 

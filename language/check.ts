@@ -23,6 +23,8 @@ export interface CheckOptions {
   connectors: readonly ConnectorDefinitionLike[];
   /** Names of the endpoints that are published already. Absent: whether an endpoint exists is not checked. */
   knownEndpoints?: ReadonlySet<string>;
+  /** The applications that runs may act under. Absent: that is not checked. */
+  knownApplications?: ReadonlySet<number>;
 }
 
 export type CheckedDocument =
@@ -163,7 +165,7 @@ function checkDocument(
   const { root, sound, complete } = document;
   if (!complete) return null;
   if (kind === 'pipeline') {
-    const plan = checkPipeline(root, report, endpoints ? { endpoints } : {});
+    const plan = checkPipeline(root, report, { endpoints, applications: options.knownApplications });
     return plan && sound
       ? { kind, name: plan.pipeline, file, source: document.text, plan, hash: versionHash(root.value) }
       : null;

@@ -94,6 +94,11 @@ export const diagnosticCodes = {
     'No endpoint of that name is published or among the files.',
     'Publish the endpoint first, or with the pipeline.',
   ],
+  UNKNOWN_APPLICATION: [
+    'error',
+    'No run may act under that application: it is reserved, not registered, or disabled.',
+    'Register it with waybill apps register, or leave it out.',
+  ],
   INVALID_LOCATION: [
     'error',
     'A location that is not well-formed.',

@@ -1,5 +1,6 @@
 import { type RetrySettings, type TimeoutSettings, unavailableKeys } from '../schema/pipeline.ts';
 import type { InputDeclaration, Json, Plan } from '../schema/plan.ts';
+import { checkApplication } from './applicationCheck.ts';
 import { asExpressionScope, type BlockScope, type PipelineContext } from './blocks/context.ts';
 import { checkBlocks, levelSchemas } from './blocks.ts';
 import { checkBare } from './checking.ts';
@@ -17,7 +18,9 @@ import { applyHeads, collectSteps } from './steps.ts';
 
 export interface PipelineCheckOptions {
   /** Names of all endpoints that can be used, or undefined when that is not known. */
-  endpoints?: ReadonlySet<string>;
+  endpoints?: ReadonlySet<string> | undefined;
+  /** The applications that runs may act under, or undefined when that is not known. */
+  applications?: ReadonlySet<number> | undefined;
 }
 
 /** Checks a pipeline document. Gives its plan, or null when it has errors. */
@@ -31,6 +34,8 @@ export function checkPipeline(root: Located, report: Report, options: PipelineCh
   if (name) checkResourceName(name.value, name.range, report);
 
   const inputs = checkInputs(root.entries?.get('inputs')?.value, report);
+  const { applications } = options;
+  checkApplication(root.entries?.get('session')?.value.entries?.get('application')?.value, applications, report);
   const aliases = checkAliases(root.entries?.get('endpoints')?.value, report, options);
   // Nothing more is said about a pipeline that is too large: checking it would take long.
   const allSteps = collectSteps(root, report);
@@ -40,6 +45,7 @@ export function checkPipeline(root: Located, report: Report, options: PipelineCh
     aliases,
     usedAliases: new Set(),
     allSteps,
+    applications,
     uses: { vars: new Set(), heads: new Map() },
     copiedSources: [],
     defaults: {

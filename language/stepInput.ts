@@ -3,6 +3,7 @@ import { WaybillError } from '../schema/errors.ts';
 import { customEventPattern, isCustomEvent } from '../schema/events.ts';
 import { normalisePath } from '../schema/paths.ts';
 import type { Json } from '../schema/plan.ts';
+import { checkApplication } from './applicationCheck.ts';
 import { checkFilter, checkTemplate } from './checking.ts';
 import { typeWords, type ValueType } from './expressions.ts';
 import { normaliseGlob } from './location.ts';
@@ -16,6 +17,7 @@ import { hasExpression, withoutExpressions } from './template.ts';
 export interface InputContext extends LocationContext {
   scope: ExpressionScope;
   report: Report;
+  applications: ReadonlySet<number> | undefined;
 }
 
 /** The parts of a schema that the checker looks at. `x-` words are ours: see `schema/actions.ts`. */
@@ -28,6 +30,7 @@ interface InputSchema {
   items?: InputSchema;
   'x-expression'?: unknown;
   'x-endpoint'?: boolean;
+  'x-application'?: boolean;
   'x-location'?: LocationKind;
   'x-one-of'?: readonly string[];
   'x-path'?: 'path' | 'glob';
@@ -64,6 +67,7 @@ function expressionPointers(input: Located): Set<string> {
 function compileValue(value: Located, given: InputSchema | undefined, context: InputContext): Json {
   const schema = listForm(given, value) ?? given;
   if (schema?.['x-endpoint']) return checkEndpointAlias(value, context);
+  if (schema?.['x-application']) checkApplication(value, context.applications, context.report);
   if (schema?.['x-location']) return compileLocation(value, schema, schema['x-location'], context);
   if (typeof value.value === 'string') return compileText(value, schema, context);
   if (value.items) return value.items.map((item) => compileValue(item, schema?.items, context));

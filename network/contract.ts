@@ -15,7 +15,7 @@ export interface Dialler {
 export interface HttpTerms {
   /**
    * What a handler is given of a body over plain HTTP is its own only until it returns: the connection reads into that memory
-   * again. Nobody may pause an answer then, nor use `request` and `fetch`, which keep what they are given.
+   * again. Nobody may use `request` and `fetch` then, which keep what they are given. An answer may be paused.
    */
   lendsBody: boolean;
 }

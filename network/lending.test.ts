@@ -7,6 +7,7 @@ import type { Dialler } from './contract.ts';
 import { createDialler } from './dialler.ts';
 
 const body = randomBytes(8 * 1024 * 1024);
+const head = `HTTP/1.1 200 OK\r\ncontent-length: ${body.length}\r\n`;
 
 describe('a line that lends what it reads', () => {
   let answer: (socket: Socket) => Promise<void> | void;
@@ -52,7 +53,6 @@ describe('a line that lends what it reads', () => {
     });
   }
   const sha256 = createHash('sha256').update(body).digest('hex');
-  const head = `HTTP/1.1 200 OK\r\ncontent-length: ${body.length}\r\n`;
 
   test('gives every byte of answers one after the other, out of one piece of memory for each connection', async () => {
     answer = (socket) => void socket.write(Buffer.concat([Buffer.from(`${head}\r\n`), body]));
@@ -87,8 +87,57 @@ describe('a line that lends what it reads', () => {
     expect(heads).toMatchObject(Object.fromEntries(names));
     expect(got).toBe(sha256);
   });
+  test.each([
+    ['of a known length', Buffer.concat([Buffer.from(`${head}\r\n`), body]), body.length],
+    ['in chunks', inChunks(body, 100_000), body.length],
+    ['that comes bit by bit', Buffer.concat([Buffer.from(`${head}\r\n`), body]), 30_000],
+  ])('reads no further while an answer %s is paused, and goes on with it as it was sent', async (_, message, bit) => {
+    answer = async (socket) => {
+      for (let at = 0; at < message.length; at += bit) {
+        await new Promise((resolve) => socket.write(message.subarray(at, at + bit), resolve));
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    };
+    const hash = createHash('sha256');
+    let pauses = 0;
+    let read = 0;
+    await new Promise<void>((resolve, reject) => {
+      dispatcher.dispatch(
+        { origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, path: '/', method: 'GET' },
+        {
+          onRequestStart: () => undefined,
+          onResponseStart: () => undefined,
+          onResponseData: (controller, chunk) => {
+            hash.update(chunk);
+            read += chunk.length;
+            if (pauses++ % 5 !== 0) return;
+            controller.pause();
+            const until = performance.now() + 5;
+            const look = () => {
+              // Turns of the loop in which the socket could be read, were it not for the pause.
+              if (performance.now() < until) setImmediate(look);
+              else controller.resume();
+            };
+            look();
+          },
+          onResponseEnd: () => resolve(),
+          onResponseError: (_controller, error) => reject(error),
+        },
+      );
+    });
+    expect([read, hash.digest('hex')]).toEqual([body.length, sha256]);
+  });
   test('fails when the connection ends before the body', async () => {
     answer = (socket) => void socket.end(Buffer.concat([Buffer.from(`${head}\r\n`), body.subarray(0, 1_000_000)]));
     await expect(get()).rejects.toThrow();
   });
 });
+
+function inChunks(content: Buffer, length: number): Buffer {
+  const pieces: Buffer[] = [Buffer.from('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n')];
+  for (let at = 0; at < content.length; at += length) {
+    const piece = content.subarray(at, at + length);
+    pieces.push(Buffer.from(`${piece.length.toString(16)}\r\n`), piece, Buffer.from('\r\n'));
+  }
+  return Buffer.concat([...pieces, Buffer.from('0\r\n\r\n')]);
+}

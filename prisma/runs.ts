@@ -10,6 +10,8 @@ export interface RunRow extends Record<string, unknown> {
   versionHash: string;
   publishedBy: string;
   createdBy: string;
+  /** The session that started it, when it was one: what that said of itself stands in every event of the run. */
+  startedBySession: string | null;
   inputs: Record<string, Json>;
   createdAt: Date;
   trigger: string;
@@ -20,7 +22,7 @@ export interface RunRow extends Record<string, unknown> {
 export async function loadRun(sql: Sql, tenantId: string, runId: string): Promise<RunRow | undefined> {
   const [row] = await sql.query<RunRow>(
     `select r.id, r.status, r.pipeline_name as "pipelineName", v.plan, v.hash as "versionHash", v.published_by as "publishedBy",
-            r.created_by as "createdBy", r.inputs, r.created_at as "createdAt", r.trigger, r.retry_deliveries as "retryDeliveries"
+            r.created_by as "createdBy", r.started_by_session as "startedBySession", r.inputs, r.created_at as "createdAt", r.trigger, r.retry_deliveries as "retryDeliveries"
        from run r join pipeline_version v on v.tenant_id = r.tenant_id and v.id = r.version_id
       where r.tenant_id = $1::uuid and r.id = $2::uuid`,
     [tenantId, runId],
@@ -80,6 +82,7 @@ export async function openRun(
 
 export interface ClosedRunRow extends Record<string, unknown> {
   sessionId: string | null;
+  startedBySession: string | null;
   /** Sessions that its steps had opened and left open. */
   stepSessionIds: string[];
   principalId: string;
@@ -100,12 +103,12 @@ export async function closeRun(
               paused_at = null, paused_by = null, pause_reason = null, control_pending = false,
               files = $6::int, bytes = $7::bigint, skipped = $8::int, failed = $9::int
         where tenant_id = $1::uuid and id = $2::uuid and status in ('starting', 'running')
-        returning session_id, created_by, pipeline_name),
+        returning session_id, started_by_session, created_by, pipeline_name),
      closed as (
        update session s set ended_at = now(), end_reason = 'run ended' from ended
         where s.tenant_id = $1::uuid and (s.id = ended.session_id or s.run_id = $2::uuid) and s.ended_at is null
         returning s.id, s.run_id)
-     select ended.session_id as "sessionId", coalesce(s.principal_id, ended.created_by) as "principalId", ended.pipeline_name as "pipelineName",
+     select ended.session_id as "sessionId", ended.started_by_session as "startedBySession", coalesce(s.principal_id, ended.created_by) as "principalId", ended.pipeline_name as "pipelineName",
             array(select id from closed where run_id is not null order by id) as "stepSessionIds"
        from ended left join session s on s.tenant_id = $1::uuid and s.id = ended.session_id`,
     [tenantId, runId, end.status, json(end.error), json(end.outputs), files, bytes, skipped, failed],

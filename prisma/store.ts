@@ -104,8 +104,8 @@ export function openStore({ applicationUrl, systemUrl, log }: StoreOptions): Sto
       };
     },
     selfCheck: async () => {
-      await translated('selfCheck', () => checkWall(application));
-      if (system) await translated('selfCheck', () => checkWall(system));
+      await translated('selfCheck', () => checkWall(application, 'application'));
+      if (system) await translated('selfCheck', () => checkWall(system, 'system'));
     },
     close: async () => {
       await Promise.all([...stops].map((stop) => stop()));

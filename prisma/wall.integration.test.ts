@@ -56,6 +56,7 @@ const rowOf: Record<string, (tenant: TestTenant) => Record<string, unknown>> = {
     ...runFacts,
   }),
   run_hold: () => ({ run_id: fixed(6), endpoint_id: fixed(11), reason: 'paused' }),
+  step_write: () => ({ run_id: fixed(6), step_key: 's', endpoint_id: fixed(11), folder: '/a' }),
   file_set_item: () => ({ set_id: fixed(7), ordinal: 1, run_id: fixed(6), endpoint: 'acme', path: '/a', size: 1 }),
   transfer: () => ({
     id: fixed(8),

@@ -5,6 +5,9 @@ export const resourceNamePattern = '^[a-z][a-z0-9-]{2,62}$';
 /** Steps, inputs, loop variables: a hyphen would be a minus in an expression. */
 export const identifierPattern = '^[a-z][A-Za-z0-9_]{0,62}$';
 
+/** The first id that a tenant gives to an application of its own. */
+export const firstApplicationId = 1_000;
+
 /** Users and service accounts, as `session.as` names them. */
 export const accountPattern = '^[A-Za-z0-9][A-Za-z0-9._@-]{0,126}$';
 

@@ -64,7 +64,7 @@ pipeline: acme-orders-announced
 apiVersion: waybill/v1
 endpoints: { partner: acme-sftp, landing: landing-zone, shop: shop-api, mail: office-mail, ops: ops-channel }
 steps:
-  - { id: desk, use: session.open@1, with: { application: 12 } }
+  - { id: desk, use: session.open@1, with: { application: 20 } }
   - { id: left, use: session.open@1 }
   - { id: marker, use: files.stat@1, with: { at: "partner:/out/READY" } }
   - { id: none, use: files.stat@1, with: { at: "partner:/out/GONE" } }

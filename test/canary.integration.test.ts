@@ -32,7 +32,7 @@ const needles: Needle[] = [];
 const places = new Map<string, Buffer>();
 const outputs: string[] = [];
 const answers: string[] = [];
-const cmdlines: string[] = [];
+const cmdlines = new Set<string>();
 
 let folder: string;
 let state: string;
@@ -40,8 +40,12 @@ let dev: StartedCommand;
 let facts: DevFacts;
 let partner: Partner;
 let receiver: WebhookReceiver;
+/** Some processes live for a moment only. */
+let looking: NodeJS.Timeout;
+const lookEveryMs = 100;
 
 beforeAll(async () => {
+  looking = setInterval(readCommandLines, lookEveryMs);
   folder = mkdtempSync(join(tmpdir(), `${marker}-`));
   state = join(folder, 'state');
   for (const name of ['partner/out', 'landing', 'etc']) mkdirSync(join(folder, name), { recursive: true });
@@ -54,6 +58,7 @@ beforeAll(async () => {
 }, 180_000);
 
 afterAll(async () => {
+  clearInterval(looking);
   dev.child.kill('SIGTERM');
   await dev.ended;
   await receiver.close();
@@ -66,7 +71,7 @@ afterAll(async () => {
 async function verb(words: string[], { input = '', shows = [] as string[] } = {}) {
   const command = startWaybill([...words, '--state', state, '--json'], { cwd: join(folder, 'etc') });
   const pid = command.child.pid!;
-  cmdlines.push(readCommandLine(pid));
+  cmdlines.add(readCommandLine(pid));
   command.child.stdin?.end(input);
   const ended = await command.ended;
   // biome-ignore lint/suspicious/noExplicitAny: each answer has a shape of its own
@@ -88,6 +93,10 @@ async function ask(query: string, variables: object = {}, credential?: string) {
   });
   const text = await response.text();
   return { text, body: JSON.parse(text) };
+}
+
+function readCommandLines(): void {
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) cmdlines.add(readCommandLine(pid));
 }
 
 function readCommandLine(pid: number | string): string {
@@ -217,19 +226,20 @@ steps: [ { id: copy, use: transfer.copy@1, with: { from: "partner:/out/${marker}
       expect((await verb(words)).code).toBe(0);
     await verb(['secrets', 'rotate']);
     await verb(['run', `${marker}-nowhere`]);
-    for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) cmdlines.push(readCommandLine(pid));
   });
 
   test('are in no table, history, log, file, answer, output or process list, where the marker is found', async () => {
     const masterKey = Buffer.from(readFileSync(join(state, 'master.key'), 'utf8').trim(), 'base64');
     const codecToken = readFileSync(join(state, 'codec-token'), 'utf8').trim();
     needles.push(needleOf('master key', masterKey), needleOf('codec token', codecToken));
-    needles.push(...(await tenantKeysOf(masterKey)));
+    needles.push(...(await tenantKeysOf(masterKey)), ...databasePasswords());
     await readTables();
     await readHistories(masterKey);
     places.set('answers', Buffer.from(answers.join('\n')));
     places.set('outputs of verbs', Buffer.from(outputs.join('\n')));
-    places.set('process arguments', Buffer.from(cmdlines.join('\n')));
+    await readMetrics();
+    readCommandLines();
+    places.set('process arguments', Buffer.from([...cmdlines].join('\n')));
     dev.child.kill('SIGTERM');
     const { stdout, stderr } = await dev.ended;
     places.set('output of dev', Buffer.from(stdout + stderr));
@@ -243,19 +253,36 @@ steps: [ { id: copy, use: transfer.copy@1, with: { from: "partner:/out/${marker}
     expect(address).toBe('file logs/api.log: address');
     const kinds = [
       ...['table session', 'table audit_event', 'table run', 'history stored', 'history decrypted', 'answers'],
-      ...['outputs of verbs', 'process arguments', 'output of dev', 'file logs/worker.log'],
+      ...['outputs of verbs', 'process arguments', 'metrics', 'output of dev', 'file logs/worker.log'],
       ...['file postgres/', 'file temporal'],
     ];
     expect(kinds.filter((kind) => !seen.some((place) => place.startsWith(kind)))).toEqual([]);
     // What a failed run says of its endpoint is told to nobody who has Temporal alone, not even as the message of a failure.
     const refusal = findNeedles([needleOf('endpoint', 'acme-refuses')], places);
     expect(refusal.filter((place) => /^(history|file temporal)/.test(place))).toEqual(['history decrypted: endpoint']);
-    expect(findNeedles(needles, places)).toEqual([]);
+    // Whoever starts `dev` is told how to reach its database; nothing else of it is.
+    const told = ['owner', 'application'].map((role) => `output of dev: password of the database's ${role}`);
+    expect(findNeedles(needles, places)).toEqual(told);
   });
 });
 
 /** What an operator alone may read is where the keys are meant to be. */
-const keyFiles = ['master.key', 'api-key', 'codec-token', 'temporal/.config/temporalio/temporal.yaml'];
+const keyFiles = ['master.key', 'api-key', 'codec-token', 'postgres.json', 'temporal/.config/temporalio/temporal.yaml'];
+
+function databasePasswords(): Needle[] {
+  const { passwords } = JSON.parse(readFileSync(join(state, 'postgres.json'), 'utf8')) as {
+    passwords: Record<string, string>;
+  };
+  expect(Object.keys(passwords).sort()).toEqual(['application', 'owner', 'system']);
+  return Object.entries(passwords).map(([role, password]) => needleOf(`password of the database's ${role}`, password));
+}
+
+/** Waybill itself has none yet; Temporal's name workflow types, task queues and activities. */
+async function readMetrics(): Promise<void> {
+  const port = /--metrics-port (\d+)/.exec(readCommandLine(facts.pids.temporal!))?.[1];
+  const response = await fetch(`http://127.0.0.1:${port}/metrics`);
+  places.set('metrics', Buffer.from(await response.text()));
+}
 
 /** Every file of the installation: logs, and what PostgreSQL and Temporal have on the disk. */
 function readFiles(): void {

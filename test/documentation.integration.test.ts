@@ -16,8 +16,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { removePostgres } from '../cli/embedded/postgres.ts';
-import { readPostgresHome } from '../cli/embedded/postgresHome.ts';
+import { readSystemUrl, removePostgres } from '../cli/embedded/postgres.ts';
 import type { DevFacts } from '../cli/supervisor/stateFolder.ts';
 import { type Ended, type StartedCommand, startWaybill } from './commandLine.ts';
 import { type Block, commandsOf, readPage, readPages, repositoryRoot } from './documents.ts';
@@ -127,6 +126,11 @@ describe('the pages, followed from the first command to the last', { timeout: 18
 
   test('docs/endpoints.md', () => follow('docs/endpoints.md'));
 
+  test('docs/identity.md and docs/signing-in.md lead a newcomer through every way in', async () => {
+    await follow('docs/identity.md');
+    await follow('docs/signing-in.md');
+  });
+
   test('docs/tickets.md', () => follow('docs/tickets.md'));
 
   test('docs/tenants.md', () => follow('docs/tenants.md'));
@@ -160,6 +164,8 @@ describe('the pages, followed from the first command to the last', { timeout: 18
       'docs/authoring.md',
       'docs/endpoints.md',
       'docs/operating.md',
+      'docs/identity.md',
+      'docs/signing-in.md',
       'docs/tickets.md',
       'docs/tenants.md',
     ];
@@ -216,7 +222,7 @@ async function shell(command: string): Promise<Omit<Ended, 'signal'>> {
     PATH: `${join(folder, 'bin')}:${process.env.PATH}`,
     RUN: run,
     DELIVERY: delivery,
-    ...(facts && (await databaseUrls())),
+    ...(facts && { SERVER: new URL(facts.graphql).origin, ...(await databaseUrls()) }),
   };
   const options = { cwd: join(folder, 'work'), env: environment, timeout: 90_000 };
   return new Promise((resolve) => {
@@ -229,14 +235,11 @@ async function shell(command: string): Promise<Omit<Ended, 'signal'>> {
 
 /** The three roles of the database of `dev`, and its Temporal, as an operator would give them. */
 async function databaseUrls(): Promise<Record<string, string>> {
-  const { passwords } = (await readPostgresHome(join(folder, 'work/.waybill')))!;
-  const system = new URL(facts.appDatabaseUrl);
-  system.username = 'waybill_system';
-  system.password = passwords.system;
+  const systemUrl = await readSystemUrl(join(folder, 'work/.waybill'), facts.appDatabaseUrl);
   return {
     DATABASE_OWNER_URL: facts.databaseUrl,
     DATABASE_URL: facts.appDatabaseUrl,
-    DATABASE_SYSTEM_URL: system.href,
+    DATABASE_SYSTEM_URL: systemUrl!,
     TEMPORAL_ADDRESS: facts.temporal,
   };
 }

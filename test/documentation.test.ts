@@ -53,10 +53,10 @@ describe('the pages', () => {
       'yml file=',
       'sh',
       'js',
-      // The ways in, which api/identityExamples.integration.test.ts runs.
-      'bash',
-      'ts',
-      'py',
+      // The ways in, which api/identityExamples.integration.test.ts runs, and the pages' own commands.
+      'bash file=',
+      'ts file=',
+      'py file=',
       'graphql',
       'text',
       'usage',

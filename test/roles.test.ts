@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import type { Command } from 'commander';
-import { type GraphQLField, type GraphQLObjectType, parse } from 'graphql';
+import { type GraphQLField, type GraphQLObjectType, getNamedType, isObjectType, isUnionType, parse } from 'graphql';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { routes } from '../api/routes.ts';
 import { apiSchema } from '../api/schema/index.ts';
@@ -49,9 +49,9 @@ const waysIn = [
 const roots = [apiSchema.getQueryType()!, apiSchema.getMutationType()!, apiSchema.getSubscriptionType()!];
 const rootFields = roots.flatMap((root: GraphQLObjectType) => Object.values(root.getFields()));
 
-/** A permission, `signed in`, or `anybody`; undefined when the field has no rule. */
-function ruleOf(field: GraphQLField<unknown, unknown>): string | undefined {
-  const options = field.extensions.pothosOptions as { authScopes?: Record<string, string | boolean> } | undefined;
+/** A permission, `signed in`, or `anybody`; undefined when the field or type has no rule. */
+function ruleOf({ extensions }: GraphQLField<unknown, unknown> | GraphQLObjectType): string | undefined {
+  const options = extensions.pothosOptions as { authScopes?: Record<string, string | boolean> } | undefined;
   const { may, signedIn, anybody } = options?.authScopes ?? {};
   return may ? String(may) : signedIn === true ? 'signed in' : anybody === true ? 'anybody' : undefined;
 }
@@ -66,7 +66,59 @@ describe('every way to ask has a rule', () => {
 
   test.each(routes.map((route) => [route.path, route.rule] as const))('the route %s', (path, rule) => {
     const open = ['/health', '/ready'];
-    expect(rule === 'anybody').toBe(open.includes(path));
+    expect(open.includes(path) ? ['anybody'] : ['credential', 'fields', 'token']).toContain(rule);
+  });
+});
+
+/** Types without a rule that are no payload and no error: parts of others, which are reached through a rule. */
+const parts = [
+  ...['Change', 'Diagnostic', 'IgnoredFile', 'PageInfo', 'Failure', 'DeliverySource', 'DeliveryTarget', 'RunProgress'],
+  ...['EndpointBreaker', 'EndpointPause', 'EndpointRights', 'TransferCounts', 'SessionData', 'User', 'Viewer'],
+];
+/** What is read without a permission, beside errors: it is about whoever asks. A field more is to be judged here. */
+const readWithoutPermission = [
+  'ClosePayload: closed',
+  'EnrolAuthenticatorPayload: uri',
+  'SessionData: expiresAt sessionId user userId',
+  'User: createdAt disabledAt email firstName id lastName role userId userName',
+  'UserPayload: user',
+  'Viewer: apiKeyId principal scopes sessionId tenant',
+];
+
+describe('every field below those has a rule too, or stands on a list', () => {
+  const types = Object.values(apiSchema.getTypeMap()).filter(
+    (type): type is GraphQLObjectType => isObjectType(type) && !type.name.startsWith('__') && !roots.includes(type),
+  );
+  const isError = (type: GraphQLObjectType) => type.getInterfaces().some(({ name }) => name === 'UserError');
+
+  test('a type has a rule of its own, or is a payload, an error or a part', () => {
+    const without = types.filter((type) => ruleOf(type) === undefined && !isError(type));
+    const others = without.map(({ name }) => name).filter((name) => !name.endsWith('Payload'));
+    expect(others.sort()).toEqual([...parts].sort());
+  });
+
+  test('what those reach who have no permission is what is listed', () => {
+    const reached = new Set<GraphQLObjectType>();
+    const reach = (field: GraphQLField<unknown, unknown>) => {
+      const named = getNamedType(field.type);
+      const found = isUnionType(named) ? named.getTypes() : isObjectType(named) ? [named] : [];
+      for (const type of found) {
+        if (reached.has(type) || ruleOf(type) !== undefined || isError(type)) continue;
+        reached.add(type);
+        for (const below of Object.values(type.getFields())) if (ruleOf(below) === undefined) reach(below);
+      }
+    };
+    for (const field of rootFields) if (['anybody', 'signed in'].includes(ruleOf(field)!)) reach(field);
+    const fieldsOf = (type: GraphQLObjectType) =>
+      Object.values(type.getFields()).filter((field) => ruleOf(field) === undefined);
+    const listed = [...reached].map(
+      (type) =>
+        `${type.name}: ${fieldsOf(type)
+          .map(({ name }) => name)
+          .sort()
+          .join(' ')}`,
+    );
+    expect(listed.sort()).toEqual(readWithoutPermission);
   });
 });
 

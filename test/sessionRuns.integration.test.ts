@@ -35,6 +35,7 @@ steps:
 ${steps}---
 `;
   const more = `  - { id: other, use: session.open@1, with: { application: 1002 } }
+  - { id: back, use: transfer.copy@1, with: { from: "to:/\${{ inputs.folder }}/a.csv", to: "from:/back/" } }
   - { use: files.delete@1, with: { at: "from:/\${{ inputs.folder }}/a.csv" } }
   - { use: audit.write@1, with: { event: orders.done, data: {} } }
 `;
@@ -137,16 +138,28 @@ describe('the end of a session stops its runs within 5 s, and the events say so'
     await mutate('enableUser(input: { userName: "anna" })');
   });
 
-  test('of a service session: what was started in the name of others stops too', { timeout: 60_000 }, async () => {
-    const { sessionId: serviceSessionId } = await signIns.openImmutable({ userName: 'olga' });
+  const grant = '(input: { account: "relay", action: actAs, target: "ben" })';
+  test.each<[string, (serviceSessionId: string) => Promise<unknown>, string]>([
+    ['service session', (serviceSessionId) => signIns.close(serviceSessionId), 'the service session ended'],
+    ['grant', () => mutate(`revokeGrant${grant}`), 'the right to act as the user has ended'],
+    [
+      'role',
+      () => mutate('changeUser(input: { userName: "relay", role: "auditor" })'),
+      'the right to act as the user has ended',
+    ],
+  ])('of a %s: what was started in the name of others stops too', { timeout: 60_000 }, async (what, end, reason) => {
+    await mutate(`grantAccount${grant}`);
+    const { sessionId: serviceSessionId } = await signIns.openImmutable({ userName: 'relay' });
     const userId = signIns.userIds.ben;
     const { sessionId } = await signIns.call('openImmutableImpersonate', { serviceSessionId, userId, ...facts });
-    const runId = await startSlowly('by-service', sessionId);
+    const runId = await startSlowly(`by-${what.replace(' ', '-')}`, sessionId);
     const began = performance.now();
-    await signIns.close(serviceSessionId);
+    await end(serviceSessionId);
     expect((await line.wait(runId)).status).toBe('cancelled');
     expect(performance.now() - began).toBeLessThan(stopsWithinMs);
     expect(await signIns.codeOf(sessionId)).toBe('401 SESSION_ENDED');
+    const asked = (await eventsOf(runId)).find(({ type }) => type === 'run.cancel-requested');
+    expect(asked!.data.reason).toBe(`the session that started it has ended: ${reason}`);
   });
 
   test('also while Temporal is away: who ends it is answered, and its runs are told when Temporal is back', {
@@ -261,7 +274,7 @@ test('who watches a run is shown no more within seconds of the session’s end, 
 });
 
 describe('what a sign-in says of itself', () => {
-  test('stands with both actors in every event of its runs: uploads, deletes, transfers, and of their retries', async () => {
+  test('stands with both actors in every event of its runs: "the value is recorded" "on each file upload, download file delete operation", and on each transfer', async () => {
     const { sessionId: serviceSessionId } = await signIns.openImmutable({ userName: 'olga' });
     const { sessionId } = await signIns.call('openImmutableUserString', {
       ...{ serviceSessionId, userId: signIns.userIds.ben, applicationId: 1001, clientVersion: 'AcmeDrop 4.2' },
@@ -272,6 +285,8 @@ describe('what a sign-in says of itself', () => {
     expect(run.status, JSON.stringify(run.error)).toBe('succeeded');
     const events = await eventsOf(run.id);
     const types = events.map(({ type }) => type);
+    // There and back: an upload and a download.
+    expect(types.filter((type) => type === 'delivery.published')).toHaveLength(2);
     for (const type of [
       'run.started',
       'delivery.published',

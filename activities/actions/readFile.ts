@@ -4,6 +4,7 @@ import { parseLocation } from '../../language/location.ts';
 import { maxTextBytes } from '../../schema/actions/files.ts';
 import { WaybillError } from '../../schema/errors.ts';
 import type { Json } from '../../schema/plan.ts';
+import { useInTurn } from '../limits/inTurn.ts';
 import type { ActivityContext, TransferDependencies } from '../transfer/context.ts';
 import { type FilesInput, oneFile } from '../transfer/files.ts';
 import { choose } from '../transfer/options.ts';
@@ -24,9 +25,8 @@ export async function readFile(
   if (encoding === 'base64' && parse === 'json')
     throw new WaybillError('invalid', 'a file that is read as base64 cannot be parsed as JSON', { field: 'parse' });
   const maxBytes = readLimit(given.maxBytes);
-  const bytes = await endpoints.use(tenantId, place.endpoint, (connector) =>
-    readWhole(connector, place, maxBytes, signal),
-  );
+  const at = { tenantId, endpoint: place.endpoint };
+  const bytes = await useInTurn(endpoints, at, signal, (connector) => readWhole(connector, place, maxBytes, signal));
   const sha256 = createHash('sha256').update(bytes).digest('hex');
   if (encoding === 'base64') return { text: bytes.toString('base64'), json: null, size: bytes.length, sha256 };
   const text = asText(bytes, place);

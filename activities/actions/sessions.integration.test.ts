@@ -66,15 +66,15 @@ const eventsOf = (runId: string) =>
 test('a session is opened once for a step, however often the step is called, and closed once', async () => {
   const { store, tenants } = database;
   const runId = await newRun(tenants.a);
-  const { session } = await openSession(store, step(tenants.a, runId, { application: 12 }));
-  expect(await openSession(store, step(tenants.a, runId, { application: 12 }))).toEqual({ session });
+  const { session } = await openSession(store, step(tenants.a, runId, { application: 20 }));
+  expect(await openSession(store, step(tenants.a, runId, { application: 20 }))).toEqual({ session });
   const other = await openSession(store, step(tenants.a, runId, {}, 'steps[1]'));
   expect(other.session).not.toBe(session);
   expect(await sessionsOf(runId)).toMatchObject([
     {
       id: rowId('session', session),
       principalId: tenants.a.principalId,
-      application: 12,
+      application: 20,
       kind: 'concurrent',
       ended: false,
     },
@@ -86,13 +86,24 @@ test('a session is opened once for a step, however often the step is called, and
     closed: false,
   });
   // A second opening of what was closed does not bring it back to life.
-  expect(await openSession(store, step(tenants.a, runId, { application: 12 }))).toEqual({ session });
+  expect(await openSession(store, step(tenants.a, runId, { application: 20 }))).toEqual({ session });
   expect(await sessionsOf(runId)).toMatchObject([{ ended: true, reason: 'closed by a step' }, { ended: false }]);
   expect((await eventsOf(runId)).map(({ type }) => type)).toEqual([
     'session.opened',
     'session.opened',
     'session.closed',
   ]);
+});
+
+test('under an application that is not registered none is opened', async () => {
+  const { store, tenants } = database;
+  const runId = await newRun(tenants.a);
+  for (const application of [12, 4711, 2 ** 31])
+    await expect(openSession(store, step(tenants.a, runId, { application }))).rejects.toMatchObject({
+      kind: 'invalid',
+      context: { code: 'APPLICATION_REFUSED' },
+    });
+  expect(await sessionsOf(runId)).toEqual([]);
 });
 
 test('as another account only where the account of the run may act as it, and the event names both', async () => {

@@ -1,4 +1,5 @@
 import { recordEvents } from '../../audit/record.ts';
+import { checkApplicationOfRun } from '../../identity/applications.ts';
 import { checkUse } from '../../identity/grants.ts';
 import type { Sql, Store } from '../../prisma/contract.ts';
 import { WaybillError } from '../../schema/errors.ts';
@@ -18,7 +19,8 @@ export interface SessionInput {
 
 /**
  * `session.open`: a concurrent session of the run's account, or of one that it may act as. Its id comes from the step, so a
- * second call opens nothing more. Throws forbidden, and not-found for an unknown account.
+ * second call opens nothing more. Throws forbidden, not-found for an unknown account, and invalid for an application that
+ * is not registered.
  */
 export async function openSession(store: Store, input: SessionInput): Promise<{ session: string }> {
   const { tenantId, runId, with: given } = input;
@@ -31,6 +33,7 @@ export async function openSession(store: Store, input: SessionInput): Promise<{ 
       throw new WaybillError('invalid', 'the run has no session of its own, so it cannot open another');
     const account = await checkUse(sql, tenantId, { publisherId: run.principalId, as, endpoints: [] });
     const applicationId = typeof given.application === 'number' ? given.application : run.applicationId;
+    await checkApplicationOfRun(sql, tenantId, applicationId);
     await sql.query(
       `insert into session (tenant_id, id, principal_id, application_id, kind, expires_at, run_id, parent_id, client_version,
          ip_address, user_string, impersonator_id)

@@ -1,10 +1,13 @@
 import { createHash } from 'node:crypto';
 import type { Connector } from '../../connectors/contract.ts';
 import { parseLocation } from '../../language/location.ts';
+import { forgetStepWrite, rememberStepWrite } from '../../prisma/ledger.ts';
 import { maxTextBytes } from '../../schema/actions/files.ts';
 import { WaybillError } from '../../schema/errors.ts';
+import { parentFolder } from '../../schema/paths.ts';
 import type { Json } from '../../schema/plan.ts';
 import { nameError } from '../endpointErrors.ts';
+import { useInTurn } from '../limits/inTurn.ts';
 import { stepDigest } from '../messages.ts';
 import { type ActivityContext, limits, type TransferDependencies } from '../transfer/context.ts';
 import { type FilesInput, oneFile, recordOfStep } from '../transfer/files.ts';
@@ -38,12 +41,15 @@ export async function writeFile(
   const earlier = await writtenEarlier(dependencies, input);
   if (earlier !== null) return earlier;
   const sha256 = createHash('sha256').update(content).digest('hex');
-  const work = { dependencies, context, content, sha256, deliveryId: `step-${stepDigest(input)}` };
-  const path = await dependencies.endpoints.use(tenantId, place.endpoint, (connector) =>
+  const unfinished = unfinishedWrite(dependencies, input, place.endpoint);
+  const work = { dependencies, context, content, sha256, unfinished, deliveryId: `step-${stepDigest(input)}` };
+  const at = { tenantId, endpoint: place.endpoint };
+  const path = await useInTurn(dependencies.endpoints, at, context.signal, (connector) =>
     write({ ...work, connector }, place.path, rule).catch((error: unknown) => {
       throw nameError(error, place.endpoint, place.path);
     }),
   );
+  await unfinished.forget();
   const written = { path, bytes: content.length, sha256 };
   await recordOfStep(dependencies, input, (events) => [
     events.step('file.written', input.stepKey, { endpoint: place.endpoint, ...written }),
@@ -77,12 +83,30 @@ async function writtenEarlier({ store }: Dependencies, input: FilesInput): Promi
   return row === undefined ? null : { path: row.data.path, bytes: row.data.bytes, sha256: row.data.sha256 };
 }
 
+/** What the sweep goes by when this worker dies. */
+interface UnfinishedWrite {
+  remember(path: string): Promise<void>;
+  forget(): Promise<void>;
+}
+
+function unfinishedWrite({ store }: Dependencies, input: FilesInput, endpoint: string): UnfinishedWrite {
+  const { tenantId } = input;
+  return {
+    remember: (path) =>
+      store.sql(tenantId, (sql) =>
+        rememberStepWrite(sql, tenantId, { ...input, endpoint, folder: parentFolder(path) }),
+      ),
+    forget: () => store.sql(tenantId, (sql) => forgetStepWrite(sql, tenantId, input)),
+  };
+}
+
 interface Writing {
   connector: Connector;
   dependencies: Dependencies;
   context: ActivityContext;
   content: Buffer;
   sha256: string;
+  unfinished: UnfinishedWrite;
   /** Names the temporary file: another attempt of the step puts its own in its place. */
   deliveryId: string;
 }
@@ -104,13 +128,14 @@ async function write(work: Writing, path: string, rule: ConflictRule): Promise<s
 }
 
 async function publish(
-  { connector, context, content, sha256, deliveryId, dependencies }: Writing,
+  { connector, context, content, sha256, unfinished, deliveryId, dependencies }: Writing,
   path: string,
   replace: boolean,
 ) {
   const { signal } = context;
   if (!replace && (await statIfThere(connector, path, signal)) !== null)
     throw new WaybillError('exists', `${path} exists already`, { operation: 'writing', path });
+  await unfinished.remember(path);
   const sink = await connector.begin(path, { size: content.length, deliveryId, replace, modified: null }, signal);
   try {
     const { blockBytes } = connector.capabilities;
@@ -121,6 +146,7 @@ async function publish(
   } catch (error) {
     await sink
       .abort()
+      .then(unfinished.forget)
       .catch((cause: unknown) => dependencies.log.warn({ path, cause: String(cause) }, 'a temporary file stays'));
     throw error;
   }

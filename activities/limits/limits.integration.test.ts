@@ -8,9 +8,13 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Partner } from '../../cli/demo/partner.ts';
 import { startSsh2Server } from '../../cli/demo/ssh2Server.ts';
 import type { EndpointLimits } from '../../schema/configuration.ts';
+import type { Json } from '../../schema/plan.ts';
 import { createTestDatabase, type TestDatabase } from '../../test/servers/database.ts';
 import { startProxy } from '../../test/servers/proxy.ts';
 import { addEndpoint, attemptOf, type Engine, openEngine, openWorld, type World } from '../../test/transfer/world.ts';
+import { readFile } from '../actions/readFile.ts';
+import { writeFile } from '../actions/writeFile.ts';
+import { createBuffers } from '../transfer/buffers.ts';
 import type { LeaseTimes } from './allowance.ts';
 
 const copyProcess = fileURLToPath(new URL('../../test/transfer/copyProcess.ts', import.meta.url));
@@ -102,6 +106,28 @@ describe('limits.concurrency', () => {
     expect(await leases(world)).toEqual([]);
     await world.remove();
   }, 60_000);
+
+  test('of 2 holds for steps that read and write small files too', async () => {
+    const { world } = await planned('small-steps', { concurrency: 2 }, {}, 0);
+    const runId = await world.newRun();
+    const buffers = createBuffers({ ceilingBytes: 1_000_000 });
+    const log = { debug() {}, info() {}, warn() {}, error() {} };
+    const dependencies = { store: database.store, endpoints: engine.endpoints, buffers, log };
+    const step = (nth: number, given: Record<string, Json>) => {
+      const { tenantId, aliases: endpoints } = world;
+      return { tenantId, runId, stepKey: `steps[${nth}]`, endpoints, with: given };
+    };
+    const place = (nth: number) => ({ endpoint: 'landing', path: `/small-steps/${nth}.txt` });
+    const all = Array.from({ length: 12 }, (_, nth) => nth);
+    const text = 'x'.repeat(60_000);
+    open.most = 0;
+    await Promise.all(all.map((nth) => writeFile(dependencies, step(nth, { to: place(nth), text }), attemptOf())));
+    expect(open.most).toBe(2);
+    open.most = 0;
+    await Promise.all(all.map((nth) => readFile(dependencies, step(nth, { at: place(nth) }), attemptOf())));
+    expect(open.most).toBe(2);
+    await world.remove();
+  }, 30_000);
 
   test('comes back from a worker that was killed, when its lease has run out', async () => {
     const { world, batches } = await planned('one-at-a-time', { concurrency: 1 }, filesOf(2, 100_000), 2);

@@ -5,6 +5,7 @@ import { WaybillError } from '../../schema/errors.ts';
 import { normalisePath } from '../../schema/paths.ts';
 import type { FileFact, FileSet, Json } from '../../schema/plan.ts';
 import { nameError } from '../endpointErrors.ts';
+import { useInTurn } from '../limits/inTurn.ts';
 import { type ActivityContext, limits, type TransferDependencies } from './context.ts';
 import { type EventWriter, eventsOf } from './events.ts';
 import { withHeartbeat } from './heartbeat.ts';
@@ -114,8 +115,9 @@ export async function moveFile(
   const onConflict = choose(given, 'onConflict', conflictRules);
   if (to === from.path)
     throw new WaybillError('invalid', '`to` is the file itself', { endpoint: from.endpoint, path: to });
-  const path = await dependencies.endpoints.use(tenantId, from.endpoint, async (connector) => {
-    const { signal } = context;
+  const { signal } = context;
+  const at = { tenantId, endpoint: from.endpoint };
+  const path = await useInTurn(dependencies.endpoints, at, signal, async (connector) => {
     try {
       return await relocate(from.path, to, onConflict, {
         connector,

@@ -1,3 +1,4 @@
+import { applicationsOfRuns } from '../../identity/applications.ts';
 import { checkUse } from '../../identity/grants.ts';
 import { allow, type Permission } from '../../identity/permissions.ts';
 import { check, type SourceFile } from '../../language/check.ts';
@@ -42,7 +43,9 @@ export async function applyConfiguration(operation: Operation, input: ApplyConfi
     const current = await readCurrent(transaction, tenantId);
     // What is pruned is not there for the pipelines that stay.
     const knownEndpoints = new Set(prune ? [] : current.endpoints.keys());
-    const checked = check(input.documents, { connectors: registry.definitions, knownEndpoints });
+    const knownApplications = await applicationsOfRuns(transaction.sql, tenantId);
+    const known = { knownEndpoints, knownApplications };
+    const checked = check(input.documents, { connectors: registry.definitions, ...known });
     if (!checked.ok) throw refused(checked.diagnostics);
 
     const stored = new Set(current.secrets.keys());

@@ -1,11 +1,14 @@
 import { type NewEvent, recordEvents } from '../../audit/record.ts';
 import { addGrant, type GrantAction, removeGrant } from '../../identity/grants.ts';
-import { lockNewAccounts } from '../../identity/users.ts';
+import type { EndedSessions } from '../../identity/sessions/endSessions.ts';
+import { endWithdrawnSessions } from '../../identity/sessions/endWithdrawn.ts';
+import { lockAccounts } from '../../identity/users.ts';
 import type { TenantTransaction } from '../../prisma/contract.ts';
 import type { Principal } from '../../prisma/generated/client.ts';
 import { WaybillError } from '../../schema/errors.ts';
 import { resourceNamePattern } from '../../schema/names.ts';
 import type { Operation } from '../context.ts';
+import { tellEnded } from './closeSession.ts';
 import { actorOf } from './events.ts';
 import { checkGivable } from './users.ts';
 
@@ -36,7 +39,7 @@ export async function createServiceAccount(
       },
     );
   return store.withTenant(tenantId, async ({ db, sql }) => {
-    await lockNewAccounts(sql, tenantId);
+    await lockAccounts(sql, tenantId);
     const namesakes = await sql.query('select 1 from principal where tenant_id = $1::uuid and lower(name) = $2::text', [
       tenantId,
       name,
@@ -63,15 +66,22 @@ export async function grantAccount(operation: Operation, input: GrantInput): Pro
   });
 }
 
-/** Takes a grant away; runs that go on are not stopped by it, the next one is refused. Throws not-found for an unknown account. */
+/**
+ * Takes a grant away. Runs that go on are not stopped by it, the next one is refused; but a session in which the account
+ * acts as the target, and may no more, ends with its runs. Throws not-found for an unknown account.
+ */
 export async function revokeGrant(operation: Operation, input: GrantInput): Promise<{ account: Principal }> {
-  return change(operation, input, 'account.revoked', ({ sql }, account) =>
-    removeGrant(sql, operation.caller.tenantId, {
-      principalId: account.id,
-      action: input.action,
-      target: input.target,
-    }),
-  );
+  const { tenantId } = operation.caller;
+  const { action, target } = input;
+  let ended: EndedSessions = { sessionIds: [], runs: [] };
+  const revoked = await change(operation, input, 'account.revoked', async ({ sql }, account) => {
+    const isRemoved = await removeGrant(sql, tenantId, { principalId: account.id, action, target });
+    if (isRemoved && action === 'actAs')
+      ended = await endWithdrawnSessions(sql, tenantId, account.id, actorOf(operation.caller));
+    return isRemoved;
+  });
+  await tellEnded(operation, ended);
+  return revoked;
 }
 
 async function change(

@@ -189,7 +189,8 @@ async function signIn(operation: SignInOperation, attempt: Attempt, prove: Prove
 function checkFacts({ clientVersion, userString, ipAddress }: SignInFacts): void {
   if (clientVersion) checkText('clientVersion', clientVersion, limits.clientVersionLength);
   if (userString != null) checkText('userString', userString, limits.userStringLength);
-  if (ipAddress != null && isIP(ipAddress) === 0)
+  // No zone either (fe80::1%eth0): it means something on that machine alone, and may be of any length.
+  if (ipAddress != null && (isIP(ipAddress) === 0 || ipAddress.includes('%')))
     throw new WaybillError('invalid', 'ipAddress is no IPv4 or IPv6 address', { field: 'ipAddress' });
 }
 

@@ -172,7 +172,7 @@ async function checkNewRun(
   const resolved = resolveInputs(version.plan.inputs, inputs.values);
   if (!resolved.ok) return invalid(resolved.problems.map(({ field, message }) => `${field}: ${message}`).join('; '));
   const { plan, publishedBy } = version;
-  const use = { publisherId: publishedBy, as: plan.session.as, endpoints: Object.values(plan.endpoints) };
+  const use = { publisherId: publishedBy, ...plan.session, endpoints: Object.values(plan.endpoints) };
   const actor = await valueOrRefusal(() => checkStart(sql, tenantId, use));
   return 'kind' in actor ? { refused: { ...actor, field: null } } : { inputs: resolved.inputs };
 }

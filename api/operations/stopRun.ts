@@ -42,7 +42,10 @@ export async function stopRun(
   return 'closed';
 }
 
-/** `stopRun` of the runs of sessions that have ended. What does not arrive is in the log, and the sweep tells it again. */
+/**
+ * `stopRun` of the runs of sessions that have ended. What fails is in the log, and the sweep tells those runs again: it is
+ * no failure of what ended the sessions, which is done.
+ */
 export async function stopRuns(
   operation: Pick<Operation, 'temporalCalls' | 'store' | 'log'>,
   by: StopActor,
@@ -51,7 +54,8 @@ export async function stopRuns(
   await Promise.all(
     runs.map((run) =>
       stopRun(operation, by, run).catch((error: unknown) => {
-        if (!(error instanceof WaybillError) || error.kind !== 'unavailable') throw error;
+        if (error instanceof WaybillError && error.kind === 'unavailable') return;
+        operation.log.warn({ runId: run.id, cause: String(error) }, 'a run of a session that has ended was not told');
       }),
     ),
   );

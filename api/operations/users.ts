@@ -3,7 +3,14 @@ import type { Caller } from '../../identity/caller.ts';
 import { checkNewPassword } from '../../identity/passwordRules.ts';
 import { allow, mayGive, roles } from '../../identity/permissions.ts';
 import { endReasons, endSessionsOf } from '../../identity/sessions/endSessions.ts';
-import { findUserByName, createUser as insertUser, lockNewAccounts } from '../../identity/users.ts';
+import { endWithdrawnSessions } from '../../identity/sessions/endWithdrawn.ts';
+import {
+  checkNewDetails,
+  findUserByName,
+  createUser as insertUser,
+  lockAccounts,
+  type UserDetails,
+} from '../../identity/users.ts';
 import type { StoppedRun } from '../../prisma/admission.ts';
 import type { Sql, TenantTransaction } from '../../prisma/contract.ts';
 import type { Principal } from '../../prisma/generated/client.ts';
@@ -45,18 +52,54 @@ export async function createUser(operation: Operation, input: CreateUserInput): 
   });
 }
 
-/** Gives a user another role. Throws not-found, forbidden when one of both roles may more than the caller, conflict for the last owner. */
+export interface ChangeUserInput {
+  userName: string;
+  email?: string | null | undefined;
+  /** Empty: the user has none from now on. */
+  firstName?: string | null | undefined;
+  lastName?: string | null | undefined;
+  role?: string | null | undefined;
+}
+
+/**
+ * Gives a user another e-mail address, first or last name, or role; what is not given stays. Throws invalid for what is out
+ * of form and when nothing is given, not-found, forbidden when one of both roles may more than the caller, conflict for the
+ * last owner and for an address that another user has. A session in which somebody acts as a user, and may no more, ends.
+ */
 export async function changeUser(
   operation: Operation,
-  { userName, role }: { userName: string; role: string },
+  { userName, ...input }: ChangeUserInput,
 ): Promise<{ user: Principal }> {
-  checkGivable(operation.caller, role);
-  return change(operation, userName, async ({ db, sql }, user) => {
-    if (user.role === role) return null;
-    if (user.role === 'owner') await checkAnotherOwner(sql, user);
-    await db.principal.updateMany({ where: { tenantId: user.tenantId, id: user.id }, data: { role } });
-    return { type: 'user.changed', data: { user: user.name, role, before: user.role } };
+  const { caller } = operation;
+  let stopped: StoppedRun[] = [];
+  const changed = await change(operation, userName, async ({ db, sql }, user) => {
+    const { tenantId, id } = user;
+    const given = Object.fromEntries(Object.entries(input).filter(([, value]) => value != null)) as UserDetails;
+    if (Object.keys(given).length === 0)
+      throw new WaybillError('invalid', 'nothing is given to change: an email, firstName, lastName or role');
+    await checkNewDetails(sql, { tenantId, principalId: id }, given);
+    if (given.role !== undefined) checkGivable(caller, given.role);
+    const { after, before } = differenceOf(user, given);
+    if (before.role === 'owner') await checkAnotherOwner(sql, user);
+    if (Object.keys(after).length === 0) return null;
+    await db.principal.updateMany({ where: { tenantId, id }, data: after });
+    if (after.role !== undefined) stopped = (await endWithdrawnSessions(sql, tenantId, id, actorOf(caller))).runs;
+    return { type: 'user.changed', data: { user: user.name, ...after, before } };
   });
+  await stopRuns(operation, { tenantId: caller.tenantId, actor: actorOf(caller) }, stopped);
+  return changed;
+}
+
+type Details = Partial<Pick<Principal, keyof UserDetails>>;
+
+/** What is new, and what was there before it. An empty name is none. */
+function differenceOf(user: Principal, given: UserDetails): { after: Details; before: Details } {
+  const wanted = Object.entries(given).map(([detail, value]) => [detail as keyof UserDetails, value || null] as const);
+  const news = wanted.filter(([detail, value]) => user[detail] !== value);
+  return {
+    after: Object.fromEntries(news) as Details,
+    before: Object.fromEntries(news.map(([detail]) => [detail, user[detail]])),
+  };
 }
 
 /** Ends a user's sessions and keys from now on; one who was disabled stays so. Throws not-found, conflict for the last owner. */
@@ -185,7 +228,7 @@ async function change(
   const { tenantId } = caller;
   checkMayChangeCredentials(caller);
   return store.withTenant(tenantId, async (transaction) => {
-    await lockNewAccounts(transaction.sql, tenantId);
+    await lockAccounts(transaction.sql, tenantId);
     const user = await findUser(transaction, tenantId, userName);
     checkGivable(caller, user.role);
     const event = await work(transaction, user);

@@ -54,12 +54,14 @@ SessionType.implement({
     }),
     runs: t.field({
       type: RunConnection,
+      description: 'Those that it has started, retried or resent; of the session of a run, that run.',
       args: pageArguments(),
-      resolve: (session, page, { read }) =>
+      resolve: ({ id }, page, { read }) =>
         read(({ db }, tenantId) =>
-          pageByTime(page, ({ after, orderBy, take }) =>
-            db.run.findMany({ where: { AND: [{ tenantId, sessionId: session.id }, after] }, orderBy, take }),
-          ),
+          pageByTime(page, ({ after, orderBy, take }) => {
+            const ofSession = { tenantId, OR: [{ sessionId: id }, { startedBySession: id }] };
+            return db.run.findMany({ where: { AND: [ofSession, after] }, orderBy, take });
+          }),
         ),
     }),
   }),

@@ -60,7 +60,13 @@ const CreateUserInput = builder.inputType('CreateUserInput', {
   }),
 });
 const ChangeUserInput = builder.inputType('ChangeUserInput', {
-  fields: (t) => ({ userName: t.string({ required: true }), role: t.string({ required: true }) }),
+  fields: (t) => ({
+    userName: t.string({ required: true }),
+    email: t.string({ description: 'stays when not given, as the others do' }),
+    firstName: t.string({ description: 'empty: the user has none from now on' }),
+    lastName: t.string({ description: 'empty: the user has none from now on' }),
+    role: t.string(),
+  }),
 });
 const UserNameInput = builder.inputType('UserNameInput', {
   fields: (t) => ({ userName: t.string({ required: true }) }),
@@ -102,7 +108,7 @@ builder.mutationFields((t) => ({
   }),
   changeUser: t.field({
     type: UserResult,
-    description: 'Gives a user another role.',
+    description: 'Gives a user another e-mail address, first or last name, or role.',
     authScopes: { may: 'user:change' },
     unauthorizedResolver: forbidden,
     args: { input: t.arg({ type: ChangeUserInput, required: true }) },

@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError } from 'commander';
-import { errorFields, payloadOf, type TypedError } from '../client.ts';
+import { type Mutation, mutate } from '../client.ts';
 import { type CommandContext, type CommonOptions, clientOf, outputOf } from '../context.ts';
 import { printable, printList } from '../output.ts';
 import { addPageOptions, type PageOptions, readPage } from '../page.ts';
@@ -21,7 +21,8 @@ export function addApplicationCommands(program: Command, context: CommandContext
     .requiredOption('--id <number>', '1000 to 2147483647', readId)
     .requiredOption('--name <name>', 'what it is called')
     .action(async ({ id, name, ...options }: CommonOptions & { id: number; name: string }) => {
-      await show(context, options, 'registerApplication', 'RegisterApplicationInput', { id, name });
+      const input = { id, name };
+      await change(context, options, { name: 'registerApplication', inputType: 'RegisterApplicationInput', input });
     });
 
   addPageOptions(common(applications.command('list')))
@@ -41,25 +42,20 @@ export function addApplicationCommands(program: Command, context: CommandContext
     .description('let nobody sign in with it any more; sessions that stand go on')
     .argument('<id>', 'its number', readId)
     .action(async (id: number, options: CommonOptions) => {
-      await show(context, options, 'disableApplication', 'DisableApplicationInput', { id });
+      const input = { id };
+      await change(context, options, { name: 'disableApplication', inputType: 'DisableApplicationInput', input });
     });
 }
 
-type ApplicationAnswer = ({ __typename: string } & { application: ApplicationView }) | TypedError;
-
-async function show(
+async function change(
   context: CommandContext,
   options: CommonOptions,
-  mutation: string,
-  inputType: string,
-  input: object,
+  mutation: Omit<Mutation, 'selects'>,
 ): Promise<void> {
   const output = outputOf(context, options);
-  const answer = await clientOf(context, options).request<Record<string, ApplicationAnswer>>(
-    `mutation Change($input: ${inputType}!) { ${mutation}(input: $input) { ${errorFields} ... on ApplicationPayload { application { ${applicationFields} } } } }`,
-    { input },
-  );
-  const { application } = payloadOf(answer[mutation]!);
+  const selects = `... on ApplicationPayload { application { ${applicationFields} } }`;
+  const client = clientOf(context, options);
+  const { application } = await mutate<{ application: ApplicationView }>(client, { ...mutation, selects });
   if (output.json) return output.object({ application });
   const { applicationId, name, disabledAt } = application;
   output.line(`${applicationId} (${printable(name)}) is ${disabledAt === null ? 'registered' : 'disabled'}`);

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { errorFields, payloadOf, type TypedError } from '../client.ts';
+import { mutate } from '../client.ts';
 import { type CommandContext, type CommonOptions, clientOf, outputOf } from '../context.ts';
 import { printList } from '../output.ts';
 import { addPageOptions, type PageOptions, readPage } from '../page.ts';
@@ -15,7 +15,8 @@ interface IntegrationView {
 }
 
 const integrationFields = 'id name site legacy createdAt disabledAt keys { kid createdAt endsAt rotationDueAt }';
-const secretFields = `${errorFields} ... on IntegrationSecretPayload { kid keyBase64 ivBase64 oldKeyEndsAt integration { name site } }`;
+const selectsSecret =
+  '... on IntegrationSecretPayload { kid keyBase64 ivBase64 oldKeyEndsAt integration { name site } }';
 
 /** `waybill integrations create | rotate | list | disable`. */
 export function addIntegrationCommands(program: Command, context: CommandContext): void {
@@ -29,22 +30,22 @@ export function addIntegrationCommands(program: Command, context: CommandContext
     .requiredOption('--site <site>', 'what <sitename> of its tickets is')
     .option('--legacy', 'take tickets and tokens in AES-256-CBC too')
     .action(async (name: string, { site, legacy = false, ...options }: CommonOptions & CreateOptions) => {
-      const { createIntegration } = await clientOf(context, options).request<{ createIntegration: SecretAnswer }>(
-        `mutation Create($input: CreateIntegrationInput!) { createIntegration(input: $input) { ${secretFields} } }`,
-        { input: { name, site, legacy } },
-      );
-      showSecret(context, options, payloadOf(createIntegration));
+      const made = await mutate<SecretView>(clientOf(context, options), {
+        ...{ name: 'createIntegration', inputType: 'CreateIntegrationInput', input: { name, site, legacy } },
+        selects: selectsSecret,
+      });
+      showSecret(context, options, made);
     });
 
   common(integrations.command('rotate'))
     .description('make a new secret, shown once; the one before it is good for a week more')
     .argument('<name>')
     .action(async (name: string, options: CommonOptions) => {
-      const { rotateIntegration } = await clientOf(context, options).request<{ rotateIntegration: SecretAnswer }>(
-        `mutation Rotate($input: RotateIntegrationInput!) { rotateIntegration(input: $input) { ${secretFields} } }`,
-        { input: { name } },
-      );
-      showSecret(context, options, payloadOf(rotateIntegration));
+      const rotated = await mutate<SecretView>(clientOf(context, options), {
+        ...{ name: 'rotateIntegration', inputType: 'RotateIntegrationInput', input: { name } },
+        selects: selectsSecret,
+      });
+      showSecret(context, options, rotated);
     });
 
   addPageOptions(common(integrations.command('list')))
@@ -69,11 +70,10 @@ export function addIntegrationCommands(program: Command, context: CommandContext
     .argument('<name>')
     .action(async (name: string, options: CommonOptions) => {
       const output = outputOf(context, options);
-      const { disableIntegration } = await clientOf(context, options).request<{ disableIntegration: DisableAnswer }>(
-        `mutation Disable($input: DisableIntegrationInput!) { disableIntegration(input: $input) { ${errorFields} ... on IntegrationPayload { integration { ${integrationFields} } } } }`,
-        { input: { name } },
-      );
-      const { integration } = payloadOf(disableIntegration);
+      const { integration } = await mutate<{ integration: IntegrationView }>(clientOf(context, options), {
+        ...{ name: 'disableIntegration', inputType: 'DisableIntegrationInput', input: { name } },
+        selects: `... on IntegrationPayload { integration { ${integrationFields} } }`,
+      });
       if (output.json) output.object({ integration });
       else output.line(`${integration.name} is disabled`);
     });
@@ -91,9 +91,6 @@ interface SecretView {
   oldKeyEndsAt: string | null;
   integration: { name: string; site: string };
 }
-
-type SecretAnswer = ({ __typename: string } & SecretView) | TypedError;
-type DisableAnswer = ({ __typename: string } & { integration: IntegrationView }) | TypedError;
 
 function showSecret(context: CommandContext, options: CommonOptions, secret: SecretView): void {
   const output = outputOf(context, options);

@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError } from 'commander';
-import { errorFields, payloadOf, type TypedError } from '../client.ts';
+import { mutate } from '../client.ts';
 import { type CommandContext, type CommonOptions, clientOf, outputOf } from '../context.ts';
 import { printList } from '../output.ts';
 import { addPageOptions, type PageOptions, readPage } from '../page.ts';
@@ -21,7 +21,13 @@ const keyFields = 'id name keyId scopes allowedCidrs createdAt expiresAt lastUse
 /** `waybill keys create | list | rotate | revoke`. */
 export function addKeyCommands(program: Command, context: CommandContext): void {
   const keys = program.command('keys').description('API keys');
+  addCreate(keys, context);
+  addList(keys, context);
+  addRotate(keys, context);
+  addRevoke(keys, context);
+}
 
+function addCreate(keys: Command, context: CommandContext): void {
   common(keys.command('create'))
     .description('make a key; its text is shown once')
     .argument('<name>')
@@ -36,16 +42,17 @@ export function addKeyCommands(program: Command, context: CommandContext): void 
         ...(options.cidr.length > 0 && { allowedCidrs: options.cidr }),
         ...(options.days && { expiresInDays: options.days }),
       };
-      const { createApiKey } = await clientOf(context, options).request<{ createApiKey: KeyAnswer }>(
-        `mutation Create($input: CreateApiKeyInput!) { createApiKey(input: $input) { ${errorFields} ... on CreateApiKeyPayload { secret apiKey { ${keyFields} } } } }`,
-        { input },
-      );
-      const { apiKey, secret } = payloadOf(createApiKey);
+      const { apiKey, secret } = await mutate<{ apiKey: ApiKeyView; secret: string }>(clientOf(context, options), {
+        ...{ name: 'createApiKey', inputType: 'CreateApiKeyInput', input },
+        selects: `... on CreateApiKeyPayload { secret apiKey { ${keyFields} } }`,
+      });
       if (output.json) return output.object({ apiKey, secret });
-      output.line(secret!);
+      output.line(secret);
       output.note(`${apiKey.id}, valid until ${apiKey.expiresAt}. It is not shown again.`);
     });
+}
 
+function addList(keys: Command, context: CommandContext): void {
   addPageOptions(common(keys.command('list')))
     .description('list keys')
     .action(async (options: CommonOptions & PageOptions) => {
@@ -67,44 +74,47 @@ export function addKeyCommands(program: Command, context: CommandContext): void 
         ],
       );
     });
+}
 
+function addRotate(keys: Command, context: CommandContext): void {
   common(keys.command('rotate'))
     .description('make a key with the rights of another one, which ends after the overlap; its text is shown once')
     .argument('<id>')
     .option('--overlap <duration>', 'how long both are good', '24h')
     .action(async (id: string, options: CommonOptions & { overlap: string }) => {
       const output = outputOf(context, options);
-      const { rotateApiKey } = await clientOf(context, options).request<{ rotateApiKey: RotateAnswer }>(
-        `mutation Rotate($input: RotateApiKeyInput!) { rotateApiKey(input: $input) { ${errorFields} ... on RotateApiKeyPayload { secret replacedUntil apiKey { ${keyFields} } } } }`,
-        { input: { id, overlap: options.overlap } },
-      );
-      const { apiKey, secret, replacedUntil } = payloadOf(rotateApiKey);
+      const rotated = await mutate<RotatedKey>(clientOf(context, options), {
+        ...{ name: 'rotateApiKey', inputType: 'RotateApiKeyInput', input: { id, overlap: options.overlap } },
+        selects: `... on RotateApiKeyPayload { secret replacedUntil apiKey { ${keyFields} } }`,
+      });
+      const { apiKey, secret, replacedUntil } = rotated;
       if (output.json) return output.object({ apiKey, secret, replacedUntil });
       output.line(secret);
       output.note(`${apiKey.id}, valid until ${apiKey.expiresAt}. It is not shown again.`);
       output.note(`${id} is valid until ${replacedUntil}.`);
     });
+}
 
+function addRevoke(keys: Command, context: CommandContext): void {
   common(keys.command('revoke'))
     .description('end a key at once')
     .argument('<id>')
     .action(async (id: string, options: CommonOptions) => {
       const output = outputOf(context, options);
-      const { revokeApiKey } = await clientOf(context, options).request<{ revokeApiKey: KeyAnswer }>(
-        `mutation Revoke($input: RevokeApiKeyInput!) { revokeApiKey(input: $input) { ${errorFields} ... on RevokeApiKeyPayload { apiKey { ${keyFields} } } } }`,
-        { input: { id } },
-      );
-      const { apiKey } = payloadOf(revokeApiKey);
+      const { apiKey } = await mutate<{ apiKey: ApiKeyView }>(clientOf(context, options), {
+        ...{ name: 'revokeApiKey', inputType: 'RevokeApiKeyInput', input: { id } },
+        selects: `... on RevokeApiKeyPayload { apiKey { ${keyFields} } }`,
+      });
       if (output.json) output.object({ apiKey });
       else output.line(`${apiKey.id} (${apiKey.name}) is revoked`);
     });
 }
 
-type KeyAnswer = ({ __typename: string } & { apiKey: ApiKeyView; secret?: string }) | TypedError;
-
-type RotateAnswer =
-  | ({ __typename: string } & { apiKey: ApiKeyView; secret: string; replacedUntil: string })
-  | TypedError;
+interface RotatedKey {
+  apiKey: ApiKeyView;
+  secret: string;
+  replacedUntil: string;
+}
 
 function common(command: Command): Command {
   return command

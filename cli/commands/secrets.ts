@@ -1,11 +1,10 @@
-import { text as readStream } from 'node:stream/consumers';
 import type { Command } from 'commander';
 import { WaybillError } from '../../schema/errors.ts';
-import { errorFields, payloadOf, type TypedError } from '../client.ts';
-import { readSecretFile, trimOneLine } from '../configuration/secrets.ts';
+import { errorFields, mutate, payloadOf, type TypedError } from '../client.ts';
 import { type CommandContext, type CommonOptions, clientOf, outputOf } from '../context.ts';
 import { printList } from '../output.ts';
 import { addPageOptions, type PageOptions, readPage } from '../page.ts';
+import { readSecretText } from '../secretInput.ts';
 import { readKeySettings } from '../settings.ts';
 
 interface SecretView {
@@ -21,16 +20,15 @@ export function addSecretCommands(program: Command, context: CommandContext): vo
   common(secrets.command('set'))
     .description('store a secret, from a file, an environment variable or standard input')
     .argument('<name>')
-    .option('--file <file>', 'read it from this file')
+    .option('--file <file>', 'read it from this file; - is standard input, as without it')
     .option('--env <variable>', 'read it from this environment variable')
     .action(async (name: string, options: CommonOptions & { file?: string; env?: string }) => {
       const output = outputOf(context, options);
       const value = await readValue(context, options);
-      const { setSecret } = await clientOf(context, options).request<{ setSecret: SecretAnswer }>(
-        `mutation Set($input: SetSecretInput!) { setSecret(input: $input) { ${errorFields} ... on SetSecretPayload { secret { id name updatedAt } } } }`,
-        { input: { name, value } },
-      );
-      const { secret } = payloadOf(setSecret);
+      const { secret } = await mutate<{ secret: SecretView }>(clientOf(context, options), {
+        ...{ name: 'setSecret', inputType: 'SetSecretInput', input: { name, value } },
+        selects: '... on SetSecretPayload { secret { id name updatedAt } }',
+      });
       if (output.json) output.object({ secret });
       else output.line(`${name} is stored`);
     });
@@ -49,11 +47,10 @@ export function addSecretCommands(program: Command, context: CommandContext): vo
     .argument('<name>')
     .action(async (name: string, options: CommonOptions) => {
       const output = outputOf(context, options);
-      const { removeSecret } = await clientOf(context, options).request<{ removeSecret: SecretAnswer }>(
-        `mutation Remove($input: RemoveSecretInput!) { removeSecret(input: $input) { ${errorFields} ... on RemoveSecretPayload { name } } }`,
-        { input: { name } },
-      );
-      payloadOf(removeSecret);
+      await mutate(clientOf(context, options), {
+        ...{ name: 'removeSecret', inputType: 'RemoveSecretInput', input: { name } },
+        selects: '... on RemoveSecretPayload { name }',
+      });
       if (output.json) output.object({ removed: name });
       else output.line(`${name} is removed`);
     });
@@ -90,8 +87,6 @@ function addKeyRotation(secrets: Command, context: CommandContext): void {
     });
 }
 
-type SecretAnswer = ({ __typename: string } & { secret?: SecretView; name?: string }) | TypedError;
-
 async function readValue(context: CommandContext, { file, env }: { file?: string; env?: string }): Promise<string> {
   if (file !== undefined && env !== undefined) throw new WaybillError('invalid', 'give --file or --env, not both');
   if (env !== undefined) {
@@ -100,16 +95,9 @@ async function readValue(context: CommandContext, { file, env }: { file?: string
       throw new WaybillError('invalid', `the environment variable ${env} is not set`);
     return value;
   }
-  if (file !== undefined) {
-    const read = await readSecretFile(file);
-    if ('problem' in read) throw new WaybillError('invalid', read.problem);
-    return read.value;
-  }
-  if (context.streams.stdin.isTTY === true)
+  if (file === undefined && context.streams.stdin.isTTY === true)
     throw new WaybillError('invalid', 'give --file or --env, or the value on standard input');
-  const value = trimOneLine(await readStream(context.streams.stdin));
-  if (value === '') throw new WaybillError('invalid', 'standard input is empty');
-  return value;
+  return readSecretText(context, file ?? '-', '--file');
 }
 
 function common(command: Command): Command {

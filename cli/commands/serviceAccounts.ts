@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
 import { roles } from '../../identity/permissions.ts';
 import { WaybillError } from '../../schema/errors.ts';
-import { errorFields, payloadOf, type TypedError } from '../client.ts';
+import { type ApiClient, mutate } from '../client.ts';
 import { type CommandContext, type CommonOptions, clientOf, outputOf } from '../context.ts';
 import type { Output } from '../output.ts';
 import { printList } from '../output.ts';
@@ -25,33 +25,27 @@ export function addServiceAccountCommands(program: Command, context: CommandCont
     .argument('<name>')
     .addOption(new Option('--role <role>', 'what it may do besides what is granted').choices(roles).default('service'))
     .action(async (name: string, { role, ...options }: CommonOptions & { role: string }) => {
-      const answer = await clientOf(context, options).request<{ createServiceAccount: AccountAnswer }>(
-        mutation('createServiceAccount', 'CreateServiceAccountInput'),
-        { input: { name, role } },
+      const input = { name, role };
+      show(
+        outputOf(context, options),
+        await change(clientOf(context, options), 'createServiceAccount', 'CreateServiceAccountInput', input),
       );
-      show(outputOf(context, options), payloadOf(answer.createServiceAccount).account);
     });
 
   common(addGrantOptions(accounts.command('grant')))
     .description('let an account act as another one, or use an endpoint')
     .argument('<name>')
     .action(async (name: string, options: GrantOptions) => {
-      const answer = await clientOf(context, options).request<{ grantAccount: AccountAnswer }>(
-        mutation('grantAccount', 'GrantInput'),
-        { input: grantOf(name, options) },
-      );
-      show(outputOf(context, options), payloadOf(answer.grantAccount).account);
+      const input = grantOf(name, options);
+      show(outputOf(context, options), await change(clientOf(context, options), 'grantAccount', 'GrantInput', input));
     });
 
   common(addGrantOptions(accounts.command('revoke')))
     .description('take a grant away; runs that go on are not stopped')
     .argument('<name>')
     .action(async (name: string, options: GrantOptions) => {
-      const answer = await clientOf(context, options).request<{ revokeGrant: AccountAnswer }>(
-        mutation('revokeGrant', 'GrantInput'),
-        { input: grantOf(name, options) },
-      );
-      show(outputOf(context, options), payloadOf(answer.revokeGrant).account);
+      const input = grantOf(name, options);
+      show(outputOf(context, options), await change(clientOf(context, options), 'revokeGrant', 'GrantInput', input));
     });
 
   addPageOptions(common(accounts.command('list')))
@@ -74,8 +68,6 @@ interface GrantOptions extends CommonOptions {
   use?: string;
 }
 
-type AccountAnswer = ({ __typename: string } & { account: AccountView }) | TypedError;
-
 function addGrantOptions(command: Command): Command {
   return command
     .addOption(new Option('--act-as <account>', 'runs act as that account').conflicts('use'))
@@ -88,8 +80,9 @@ function grantOf(account: string, { actAs, use }: GrantOptions): { account: stri
   throw new WaybillError('invalid', 'say what is granted: --act-as ACCOUNT or --use ENDPOINT');
 }
 
-function mutation(name: string, input: string): string {
-  return `mutation Change($input: ${input}!) { ${name}(input: $input) { ${errorFields} ... on AccountPayload { account { ${accountFields} } } } }`;
+async function change(client: ApiClient, name: string, inputType: string, input: object): Promise<AccountView> {
+  const selects = `... on AccountPayload { account { ${accountFields} } }`;
+  return (await mutate<{ account: AccountView }>(client, { name, inputType, input, selects })).account;
 }
 
 function show(output: Output, account: AccountView): void {

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { errorFields, payloadOf, type TypedError } from '../client.ts';
+import { mutate } from '../client.ts';
 import { type CommandContext, type CommonOptions, clientOf, outputOf } from '../context.ts';
 import { printable, printList } from '../output.ts';
 import { addPageOptions, type PageOptions, readPage } from '../page.ts';
@@ -60,17 +60,14 @@ export function addSessionCommands(program: Command, context: CommandContext): v
     .argument('<id>', 'ses_..., as `sessions list` shows it')
     .action(async (id: string, options: CommonOptions) => {
       const output = outputOf(context, options);
-      const { closeSession } = await clientOf(context, options).request<{ closeSession: SessionAnswer }>(
-        `mutation Close($input: CloseSessionInput!) { closeSession(input: $input) { ${errorFields} ... on CloseSessionPayload { session { ${sessionFields} } } } }`,
-        { input: { id } },
-      );
-      const { session } = payloadOf(closeSession);
+      const { session } = await mutate<{ session: SessionView }>(clientOf(context, options), {
+        ...{ name: 'closeSession', inputType: 'CloseSessionInput', input: { id } },
+        selects: `... on CloseSessionPayload { session { ${sessionFields} } }`,
+      });
       if (output.json) output.object({ session });
       else output.line(`${session.id} of ${session.principal.name} has ended: ${session.endReason}`);
     });
 }
-
-type SessionAnswer = { __typename: string; session: SessionView } | TypedError;
 
 function common(command: Command): Command {
   return command

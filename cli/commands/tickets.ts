@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { errorFields, payloadOf, type TypedError } from '../client.ts';
+import { type Mutation, mutate } from '../client.ts';
 import { type CommandContext, type CommonOptions, clientOf, outputOf } from '../context.ts';
 import { readSecretInput } from '../secretInput.ts';
 
@@ -11,7 +11,8 @@ export function addTicketCommands(program: Command, context: CommandContext): vo
     .requiredOption('--integration <name>', 'whose key makes it')
     .requiredOption('--user <user>', 'DOMAIN\\user, or the name alone')
     .action(async ({ integration, user, ...options }: CommonOptions & TicketOptions) => {
-      await show(context, options, 'ticket', 'createTicket', 'CreateTicketInput', { integration, user });
+      const input = { integration, user };
+      await show(context, options, 'ticket', { name: 'createTicket', inputType: 'CreateTicketInput', input });
     });
 
   const token = program.command('token').description('tokens that open the upload page');
@@ -26,10 +27,12 @@ export function addTicketCommands(program: Command, context: CommandContext): vo
     .action(
       async ({ integration, folder, email, ip, sessionFile, version, ...options }: CommonOptions & TokenOptions) => {
         const session = await readSecretInput(context, sessionFile, '--session-file');
-        const input = { integration, folderId: folder, email, ip, session };
-        await show(context, options, 'token', 'createUploadToken', 'CreateUploadTokenInput', {
-          ...input,
-          ...(version === undefined ? {} : { version: Number(version) }),
+        const chosen = version === undefined ? {} : { version: Number(version) };
+        const input = { integration, folderId: folder, email, ip, session, ...chosen };
+        await show(context, options, 'token', {
+          name: 'createUploadToken',
+          inputType: 'CreateUploadTokenInput',
+          input,
         });
       },
     );
@@ -49,22 +52,22 @@ interface TokenOptions {
   version?: string;
 }
 
-type TicketAnswer = ({ __typename: string } & { ticket: string; version: number; expiresAt: string }) | TypedError;
+interface TicketView {
+  ticket: string;
+  version: number;
+  expiresAt: string;
+}
 
 async function show(
   context: CommandContext,
   options: CommonOptions,
   what: 'ticket' | 'token',
-  mutation: string,
-  inputType: string,
-  input: object,
+  mutation: Omit<Mutation, 'selects'>,
 ): Promise<void> {
   const output = outputOf(context, options);
-  const answer = await clientOf(context, options).request<Record<string, TicketAnswer>>(
-    `mutation Make($input: ${inputType}!) { ${mutation}(input: $input) { ${errorFields} ... on TicketPayload { ticket version expiresAt } } }`,
-    { input },
-  );
-  const { ticket, version, expiresAt } = payloadOf(answer[mutation]!);
+  const selects = '... on TicketPayload { ticket version expiresAt }';
+  const made = await mutate<TicketView>(clientOf(context, options), { ...mutation, selects });
+  const { ticket, version, expiresAt } = made;
   if (output.json) return output.object({ [what]: ticket, version, expiresAt });
   output.line(ticket);
   output.note(`version ${version}, good once, until ${expiresAt}`);

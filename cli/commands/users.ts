@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander';
 import { roles } from '../../identity/permissions.ts';
-import { errorFields, payloadOf, type TypedError } from '../client.ts';
+import { mutate } from '../client.ts';
 import { type CommandContext, type CommonOptions, clientOf, outputOf } from '../context.ts';
 import { printable, printList } from '../output.ts';
 import { addPageOptions, type PageOptions, readPage } from '../page.ts';
@@ -18,11 +18,12 @@ interface UserView {
 
 const userFields = 'userId userName email firstName lastName role disabledAt';
 
-/** `waybill users create | list | disable | enable | set-role | set-password | reset-authenticator`. A password never comes as an argument. */
+/** `waybill users create | list | update | disable | enable | set-role | set-password | reset-authenticator`. A password never comes as an argument. */
 export function addUserCommands(program: Command, context: CommandContext): void {
   const users = program.command('users').description('who signs in with a password');
   addCreate(users, context);
   addList(users, context);
+  addUpdate(users, context);
   addSetPassword(users, context);
   addChange(users, context, 'disable', 'disableUser', 'end the sessions and keys of a user from now on');
   addChange(users, context, 'enable', 'enableUser', 'let a disabled or a locked user in again');
@@ -33,17 +34,18 @@ export function addUserCommands(program: Command, context: CommandContext): void
     .argument('<username>')
     .argument('<role>', roles.join(', '))
     .action(async (userName: string, role: string, options: CommonOptions) => {
-      await show(context, options, 'changeUser', 'ChangeUserInput', { userName, role });
+      await change(context, options, 'changeUser', 'ChangeUserInput', { userName, role });
     });
 }
 
-interface CreateOptions extends CommonOptions {
+interface DetailOptions extends CommonOptions {
   email?: string;
   first?: string;
   last?: string;
   role?: string;
-  passwordFile: string;
 }
+
+type CreateOptions = DetailOptions & { passwordFile: string };
 
 function addCreate(users: Command, context: CommandContext): void {
   common(users.command('create'))
@@ -55,16 +57,34 @@ function addCreate(users: Command, context: CommandContext): void {
     .addOption(new Option('--role <role>', 'what the user may do (default: uploader)').choices(roles))
     .requiredOption('--password-file <file>', 'the password; - reads it from standard input')
     .action(async (userName: string, options: CreateOptions) => {
-      const { email, first, last, role, passwordFile } = options;
-      await show(context, options, 'createUser', 'CreateUserInput', {
+      await change(context, options, 'createUser', 'CreateUserInput', {
         userName,
-        email,
-        ...(first !== undefined && { firstName: first }),
-        ...(last !== undefined && { lastName: last }),
-        ...(role !== undefined && { role }),
-        password: await readSecretInput(context, passwordFile, '--password-file'),
+        ...detailsOf(options),
+        password: await readSecretInput(context, options.passwordFile, '--password-file'),
       });
     });
+}
+
+function addUpdate(users: Command, context: CommandContext): void {
+  common(users.command('update'))
+    .description('change what is given of a user')
+    .argument('<username>')
+    .option('--email <address>', 'e-mail address')
+    .option('--first <name>', "first name; '' removes it")
+    .option('--last <name>', "last name; '' removes it")
+    .addOption(new Option('--role <role>', 'what the user may do').choices(roles))
+    .action(async (userName: string, options: DetailOptions) => {
+      await change(context, options, 'changeUser', 'ChangeUserInput', { userName, ...detailsOf(options) });
+    });
+}
+
+function detailsOf({ email, first, last, role }: DetailOptions): Record<string, string> {
+  return {
+    ...(email !== undefined && { email }),
+    ...(first !== undefined && { firstName: first }),
+    ...(last !== undefined && { lastName: last }),
+    ...(role !== undefined && { role }),
+  };
 }
 
 function addList(users: Command, context: CommandContext): void {
@@ -93,7 +113,7 @@ function addSetPassword(users: Command, context: CommandContext): void {
     .requiredOption('--password-file <file>', 'the password; - reads it from standard input')
     .option('--one-time', 'good for one sign-in, which may only set another one')
     .action(async (userName: string, options: CommonOptions & { passwordFile: string; oneTime?: boolean }) => {
-      await show(context, options, 'setPassword', 'SetPasswordInput', {
+      await change(context, options, 'setPassword', 'SetPasswordInput', {
         userName,
         password: await readSecretInput(context, options.passwordFile, '--password-file'),
         ...(options.oneTime === true && { oneTime: true }),
@@ -106,25 +126,20 @@ function addChange(users: Command, context: CommandContext, verb: string, mutati
     .description(description)
     .argument('<username>')
     .action(async (userName: string, options: CommonOptions) => {
-      await show(context, options, mutation, 'UserNameInput', { userName });
+      await change(context, options, mutation, 'UserNameInput', { userName });
     });
 }
 
-type UserAnswer = ({ __typename: string } & { user: UserView }) | TypedError;
-
-async function show(
+async function change(
   context: CommandContext,
   options: CommonOptions,
-  mutation: string,
+  name: string,
   inputType: string,
   input: object,
 ): Promise<void> {
   const output = outputOf(context, options);
-  const answer = await clientOf(context, options).request<Record<string, UserAnswer>>(
-    `mutation Change($input: ${inputType}!) { ${mutation}(input: $input) { ${errorFields} ... on UserPayload { user { ${userFields} } } } }`,
-    { input },
-  );
-  const { user } = payloadOf(answer[mutation]!);
+  const selects = `... on UserPayload { user { ${userFields} } }`;
+  const { user } = await mutate<{ user: UserView }>(clientOf(context, options), { name, inputType, input, selects });
   if (output.json) output.object({ user });
   else
     output.line(

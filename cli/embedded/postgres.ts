@@ -177,6 +177,15 @@ async function spawnServer(home: PostgresHome, port: number): Promise<Postmaster
   );
 }
 
+/** The URL of the system role at the database of this state, whose application role has the given one. Null when it has no database. */
+export async function readSystemUrl(stateFolder: string, applicationUrl: string): Promise<string | null> {
+  const home = await readPostgresHome(stateFolder);
+  if (home === undefined) return null;
+  const url = new URL(applicationUrl);
+  [url.username, url.password] = [roleNames.system, home.passwords.system];
+  return url.href;
+}
+
 function describe(home: PostgresHome, running: Postmaster): EmbeddedPostgres {
   const url = (role: keyof typeof roleNames): string =>
     `postgresql://${roleNames[role]}:${home.passwords[role]}@${host}:${running.port}/${databaseName}`;

@@ -1,5 +1,4 @@
 import { existsSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
 import { createApiKey } from '../../identity/apiKeys.ts';
 import { ensureTenant, giveOwnerPassword } from '../../identity/firstRun.ts';
 import { createPasswordHashing } from '../../identity/passwordHashing.ts';
@@ -7,6 +6,7 @@ import { openStore } from '../../prisma/store.ts';
 import { WaybillError } from '../../schema/errors.ts';
 import { createLog } from '../log.ts';
 import type { MigrateSettings } from '../settings.ts';
+import { withNewFile } from './newFile.ts';
 
 /** What an installation is entered with. */
 export interface FirstKey {
@@ -16,7 +16,8 @@ export interface FirstKey {
 
 /**
  * The first key of an installation without `waybill dev`: makes the tenant when it is absent, and writes a key of its
- * owner to the file, for its owner's eyes only, and gives the owner a password. Null when the file exists. Throws invalid without DATABASE_SYSTEM_URL.
+ * owner to the file, for its owner's eyes only, and gives the owner a password. Null when the file exists. Throws invalid
+ * without DATABASE_SYSTEM_URL, and as `withNewFile` does.
  */
 export async function writeFirstKey(settings: MigrateSettings, tenant: string, file: string): Promise<FirstKey | null> {
   if (existsSync(file)) return null;
@@ -24,10 +25,12 @@ export async function writeFirstKey(settings: MigrateSettings, tenant: string, f
   const { applicationUrl, systemUrl } = settings;
   const store = openStore({ applicationUrl, systemUrl, log: createLog('migrate', 'error') });
   try {
-    const owner = await ensureTenant(store, tenant);
-    const { secret } = await createApiKey(store, { ...owner, name: 'first key', scopes: ['*'] });
-    await writeFile(file, `${secret}\n`, { mode: 0o600, flag: 'wx' });
-    return { oneTimePassword: await giveOwnerPassword(store, createPasswordHashing(), owner) };
+    return await withNewFile(file, async (write) => {
+      const owner = await ensureTenant(store, tenant);
+      const { secret } = await createApiKey(store, { ...owner, name: 'first key', scopes: ['*'] });
+      await write(`${secret}\n`);
+      return { oneTimePassword: await giveOwnerPassword(store, createPasswordHashing(), owner) };
+    });
   } finally {
     await store.close();
   }

@@ -1,11 +1,10 @@
-import { existsSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createApiKey } from '../../identity/apiKeys.ts';
 import { createPasswordHashing } from '../../identity/passwordHashing.ts';
 import { createTenant, type FoundedTenant, type NewTenant } from '../../identity/tenants/createTenant.ts';
 import { type ExportManifest, exportTenant } from '../../identity/tenants/exportTenant.ts';
 import { findTenant, type Tenant } from '../../identity/tenants/findTenant.ts';
+import { listTenants, type TenantPage } from '../../identity/tenants/listTenants.ts';
 import { resumeTenant, type Suspension, suspendTenant } from '../../identity/tenants/suspendTenant.ts';
 import { runsThatGoOn } from '../../prisma/admission.ts';
 import type { Store } from '../../prisma/contract.ts';
@@ -15,12 +14,15 @@ import { countRows, tenantTables } from '../../prisma/tenantTables.ts';
 import { WaybillError } from '../../schema/errors.ts';
 import { createLog } from '../log.ts';
 import type { OperatorSettings } from '../settings.ts';
+import { withNewFile } from './newFile.ts';
 import { connectTenantWorkflows, type RemovedWork, type TenantWorkflows } from './tenantWorkflows.ts';
 
 /** What the operator of an installation does with its tenants, with the credentials of the database. */
 export interface Tenants {
-  /** Throws as `createTenant` does, and exists for a file of that name. `apiKeyFile`: gets a key of the owner. */
+  /** Throws as `createTenant` and `withNewFile` do. `apiKeyFile`: gets a key of the owner. */
   create(tenant: NewTenant, apiKeyFile: string | null): Promise<FoundedTenant>;
+  /** Throws invalid when the settings have no system role, which alone sees more than one tenant. */
+  list(page: { first: number; after?: string }): Promise<TenantPage>;
   /** `told` is false when Temporal could not be asked to end the runs: the worker's sweep tells it within a minute. */
   suspend(name: string): Promise<Suspension & { told: boolean }>;
   /** False when it was not suspended. */
@@ -42,15 +44,23 @@ export interface Removal {
   schedules: number;
 }
 
-/** Connects at the first use. Each method but `create` throws not-found when there is no tenant of that name. */
+/** Connects at the first use. Each method but `create` and `list` throws not-found when there is no tenant of that name. */
 export function openTenants(settings: OperatorSettings): Tenants {
   const log = createLog('tenants', 'error');
-  const { ownerUrl, applicationUrl } = settings;
+  const { ownerUrl, applicationUrl, systemUrl } = settings;
   const owner = openStore({ applicationUrl: ownerUrl, log });
-  const application = openStore({ applicationUrl, log });
+  const application = openStore({ applicationUrl, systemUrl: systemUrl ?? undefined, log });
   const connect = () => connectTenantWorkflows(settings.temporalAddress, settings.temporalNamespace);
   return {
     create: (tenant, apiKeyFile) => create(owner, tenant, apiKeyFile),
+    list: async (page) => {
+      if (systemUrl === null)
+        throw new WaybillError(
+          'invalid',
+          'DATABASE_SYSTEM_URL is not set; the role it names sees all tenants, no other does',
+        );
+      return listTenants(application, page);
+    },
     suspend: async (name) => {
       const { id } = await findTenant(application, name);
       const suspension = await suspendTenant(owner, id, { cancelRuns: true });
@@ -75,14 +85,14 @@ export function openTenants(settings: OperatorSettings): Tenants {
 }
 
 async function create(owner: Store, tenant: NewTenant, apiKeyFile: string | null): Promise<FoundedTenant> {
-  if (apiKeyFile !== null && existsSync(apiKeyFile))
-    throw new WaybillError('exists', `${apiKeyFile} is there already; name a new file for the key`);
-  const founded = await createTenant(owner, createPasswordHashing(), tenant);
-  if (apiKeyFile !== null) {
+  const found = () => createTenant(owner, createPasswordHashing(), tenant);
+  if (apiKeyFile === null) return found();
+  return withNewFile(apiKeyFile, async (write) => {
+    const founded = await found();
     const { secret } = await createApiKey(owner, { ...founded, name: 'first key', scopes: ['*'] });
-    await writeFile(apiKeyFile, `${secret}\n`, { mode: 0o600, flag: 'wx' });
-  }
-  return founded;
+    await write(`${secret}\n`);
+    return founded;
+  });
 }
 
 async function tell(connect: () => Promise<TenantWorkflows>, { runs }: Suspension): Promise<boolean> {

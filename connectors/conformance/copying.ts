@@ -49,6 +49,7 @@ promise(
 for (const [words, bytes] of [
   ['no bytes', 0],
   ['5 MiB and a byte', 5 * 1024 * 1024 + 1],
+  ['20 MiB', 20 * 1024 * 1024],
 ] as const)
   promise(
     `a copy of ${words} is whole, makes the folder, leaves the source and nothing else`,

@@ -1,6 +1,17 @@
 import { randomBytes } from 'node:crypto';
 import { expect } from 'vitest';
-import { type ConnectorPromise, digest, into, never, pieceBytes, put, read, rejects } from './steps.ts';
+import {
+  type ConnectorPromise,
+  digest,
+  into,
+  listAll,
+  never,
+  offered,
+  pieceBytes,
+  put,
+  read,
+  rejects,
+} from './steps.ts';
 
 /** What is read is what is there. */
 export const readingPromises: ConnectorPromise[] = [];
@@ -39,6 +50,23 @@ promise('a file of no bytes gives none', async (connector) => {
   expect(await source.read(Buffer.alloc(10), 0, never())).toBe(0);
   await source.close();
 });
+
+promise(
+  'a file of more than 2^32 bytes is listed with its size, and read at its end',
+  async (connector, { makeSparse }) => {
+    const size = 2 ** 32 + 1;
+    await makeSparse!('/beyond/file.bin', size, [2 ** 32 - 3, 2 ** 32]);
+    expect(await listAll(connector, '/beyond')).toMatchObject([{ path: '/beyond/file.bin', size }]);
+    const source = await connector.open('/beyond/file.bin', {}, never());
+    expect(source.size).toBe(size);
+    const buffer = Buffer.alloc(8);
+    expect(await source.read(buffer, 2 ** 32 - 4, never())).toBe(5);
+    expect(buffer.toString('latin1', 0, 5)).toBe('\0x\0\0x');
+    await source.close();
+    await connector.remove('/beyond/file.bin', never());
+  },
+  offered('makeSparse'),
+);
 
 promise('as many reads as declared may be in flight', async (connector) => {
   const content = randomBytes(3 * 1024 * 1024);

@@ -9,6 +9,7 @@ import {
   discard,
   into,
   listAll,
+  type Need,
   never,
   offered,
   pieceBytes,
@@ -27,6 +28,11 @@ const maxTokenCharacters = 2000;
 export const resumePromises: ConnectorPromise[] = [];
 const promise = into(resumePromises);
 const resume = capability('resume');
+const anyPieces: Need = {
+  words: 'writing in any pieces (no parts)',
+  isThere: ({ capabilities }) => capabilities.parts === null,
+  declared: false,
+};
 
 promise(
   `a write that is abandoned ${rounds} times at random points goes on from what the server has, and arrives whole`,
@@ -65,6 +71,36 @@ promise(
     expect(await listAll(connector, '/left')).toHaveLength(1);
   },
   resume,
+);
+
+promise(
+  'a write goes on beyond 2^32 bytes',
+  async (connector, { makeSparse }) => {
+    const received = 2 ** 32 - 2;
+    const bytes = pieceBytes(connector, 1);
+    const content = randomBytes(2 * bytes);
+    const options = write(received + content.length);
+    const first = await connector.begin('/beyond/written.bin', options, never());
+    await first.leave();
+    await makeSparse!(first.temporaryPath!, received, []);
+    const resumed = { ...options, resume: carried(first.token), windowBytes: 0 };
+    const next = await connector.begin('/beyond/written.bin', resumed, never());
+    expect(next.received).toBe(received);
+    for (const at of [0, bytes]) await next.write(content.subarray(at, at + bytes), received + at, never());
+    await next.seal({ sha256: '' }, never());
+    expect(await next.commit(never())).toMatchObject({ size: options.size });
+    const source = await connector.open('/beyond/written.bin', {}, never());
+    const tail = Buffer.alloc(content.length + 1);
+    for (let at = 0; at < tail.length; ) {
+      const got = await source.read(tail.subarray(at), received - 1 + at, never());
+      if (got === 0) break;
+      at += got;
+    }
+    await source.close();
+    expect(digest(tail)).toBe(digest(Buffer.concat([Buffer.alloc(1), content])));
+    await connector.remove('/beyond/written.bin', never());
+  },
+  both(both(resume, offered('makeSparse')), anyPieces),
 );
 
 promise(

@@ -18,6 +18,8 @@ export interface Opened {
   memoryMiB?: number;
   /** Makes files of one byte behind the connector's back, where that is faster than through it. */
   makeFiles?(paths: readonly string[]): Promise<void>;
+  /** Makes a file of so many bytes behind the connector's back: zeros that take no room, and an `x` at each of the places. */
+  makeSparse?(path: string, bytes: number, places: readonly number[]): Promise<void>;
   /** Makes a symbolic link at `path` that leads to `target`, as a program on the server would. */
   makeLink?(path: string, target: string): Promise<void>;
   /** What can go wrong there, as far as the opener can arrange it. */

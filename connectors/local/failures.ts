@@ -1,5 +1,5 @@
-import { outOfOpenFiles, raiseOpenFiles } from '../../schema/openFiles.ts';
 import { type ErrorKind, WaybillError } from '../../schema/errors.ts';
+import { outOfOpenFiles, raiseOpenFiles } from '../../schema/openFiles.ts';
 
 /** What the operating system says, as a kind and in words; every other code is `internal`. */
 const failures: Record<string, { kind: ErrorKind; says: string }> = {

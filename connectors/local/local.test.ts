@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createDialler } from '../../network/dialler.ts';
 import { openLocalFaults } from '../../test/faults/localFaults.ts';
 import { withFaults } from '../../test/faults/withFaults.ts';
-import { makeFilesBelow } from '../../test/servers/files.ts';
+import { makeFilesBelow, makeSparseBelow } from '../../test/servers/files.ts';
 import { describeConnector } from '../conformance.ts';
 import type { Connector, ConnectorContext } from '../contract.ts';
 import { createRegistry } from '../registry.ts';
@@ -34,6 +34,8 @@ describeConnector('local', {
       reopen: () => open(root),
       openConnections: () => descriptorsBelow(root),
       makeFiles: (paths: readonly string[]) => makeFilesBelow(root, paths),
+      makeSparse: (path: string, bytes: number, places: readonly number[]) =>
+        makeSparseBelow(root, path, bytes, places),
       makeLink: (path: string, target: string) => symlink(join(root, target), join(root, path)),
       memoryMiB: 48,
     };

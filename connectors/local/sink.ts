@@ -10,6 +10,7 @@ import { entryOf } from './listing.ts';
 import { OpenFile } from './openFile.ts';
 import { publishTemporary } from './publish.ts';
 import type { Root } from './root.ts';
+import { WriteBack } from './writeBack.ts';
 
 const readBackBytes = 1024 * 1024;
 
@@ -106,6 +107,7 @@ class LocalSink implements Sink {
   readonly #target: string;
   readonly #temporary: string;
   readonly #file: OpenFile;
+  readonly #writeBack: WriteBack;
   readonly #options: BeginOptions;
   #sealed: Entry | undefined;
   #done = false;
@@ -119,6 +121,7 @@ class LocalSink implements Sink {
     this.received = temporary.received;
     this.#temporary = temporary.real;
     this.#file = temporary.file;
+    this.#writeBack = new WriteBack(() => temporary.file.sync());
     this.#options = options;
   }
 
@@ -146,6 +149,7 @@ class LocalSink implements Sink {
         this.#file.write(bytes, from, bytes.length - from, at + from),
       );
     }
+    await naming('writing', this.#path, async () => this.#writeBack.wrote(bytes.length));
   }
 
   async seal(_sent: unknown, signal: AbortSignal): Promise<EvidenceClass> {
@@ -153,7 +157,7 @@ class LocalSink implements Sink {
     const facts = await naming('sealing', this.#path, async () => {
       const { modified } = this.#options;
       if (modified !== null) await this.#file.setModified(modified);
-      await this.#file.sync();
+      await this.#writeBack.finish();
       return this.#file.facts();
     });
     if (facts.size !== this.#options.size) {

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { createDialler } from '../../network/dialler.ts';
 import { openS3Faults } from '../../test/faults/s3Faults.ts';
 import { withFaults } from '../../test/faults/withFaults.ts';
-import { makeFilesBelow } from '../../test/servers/files.ts';
+import { makeFilesBelow, makeSparseBelow } from '../../test/servers/files.ts';
 import { startProxy } from '../../test/servers/proxy.ts';
 import { startS3Bucket } from '../../test/servers/s3.ts';
 import { describeConnector, type Opened } from '../conformance.ts';
@@ -34,6 +34,7 @@ async function openVersitygw(): Promise<Opened> {
     connector: open(),
     reopen: open,
     makeFiles: (paths) => makeFilesBelow(join(server.folder, bucket), paths),
+    makeSparse: (path, bytes, places) => makeSparseBelow(join(server.folder, bucket), path, bytes, places),
     openConnections: async () => proxy.connections(),
     close: async () => {
       await dialler.close();

@@ -1,4 +1,10 @@
-import { describe, expect, test, vi } from 'vitest';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { createDialler } from '../../network/dialler.ts';
 import { WaybillError } from '../../schema/errors.ts';
 import { createRegistry } from '../registry.ts';
@@ -68,20 +74,52 @@ describe('credentials', () => {
     expect(chooseCredentials(undefined, {}, { awsCredentials: 'ambient' })).toBeTypeOf('function');
   });
 
-  test('those of the machine are found as programs of Amazon find them, once they are lent', async () => {
-    vi.stubEnv('AWS_ACCESS_KEY_ID', 'of-the-machine');
-    vi.stubEnv('AWS_SECRET_ACCESS_KEY', 'its-key');
-    try {
-      const sign = createSign(
-        { host: 'h', region: 'r' },
-        chooseCredentials(undefined, {}, { awsCredentials: 'ambient' }),
-      );
-      const { authorization } = await sign({ method: 'GET', path: '/', query: {}, headers: {} });
-      expect(authorization).toContain('Credential=of-the-machine/');
-    } finally {
-      vi.unstubAllEnvs();
-    }
+  const ambientSource: Record<string, () => Promise<Record<string, string>>> = {
+    'its environment': async () => ({ AWS_ACCESS_KEY_ID: 'of-the-machine', AWS_SECRET_ACCESS_KEY: 'its-key' }),
+    'a profile of its shared files': async () => {
+      const file = join(folder, 'credentials');
+      await writeFile(file, '[waybill]\naws_access_key_id = of-the-machine\naws_secret_access_key = its-key\n');
+      return { AWS_SHARED_CREDENTIALS_FILE: file, AWS_CONFIG_FILE: join(folder, 'absent'), AWS_PROFILE: 'waybill' };
+    },
+    'the service of its container': async () => {
+      const AWS_CONTAINER_CREDENTIALS_FULL_URI = `http://127.0.0.1:${(lender.address() as AddressInfo).port}/`;
+      const none = { AWS_SHARED_CREDENTIALS_FILE: join(folder, 'absent'), AWS_CONFIG_FILE: join(folder, 'absent') };
+      return { ...none, AWS_CONTAINER_CREDENTIALS_FULL_URI };
+    },
+  };
+  let folder: string;
+  const lender = createServer((_, response) => {
+    const Expiration = new Date(Date.now() + 3_600_000).toISOString();
+    const keys = { AccessKeyId: 'of-the-machine', SecretAccessKey: 'its-key', Token: 'its-token', Expiration };
+    response.setHeader('content-type', 'application/json').end(JSON.stringify(keys));
   });
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'waybill-aws-'));
+    await once(lender.listen(0, '127.0.0.1'), 'listening');
+  });
+  afterAll(async () => {
+    lender.close();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  test.each(Object.keys(ambientSource))(
+    'those of the machine are found in %s, as programs of Amazon find them, once they are lent',
+    async (source) => {
+      for (const name of ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_PROFILE']) vi.stubEnv(name, undefined);
+      for (const [name, value] of Object.entries(await ambientSource[source]!())) vi.stubEnv(name, value);
+      try {
+        const sign = createSign(
+          { host: 'h', region: 'r' },
+          chooseCredentials(undefined, {}, { awsCredentials: 'ambient' }),
+        );
+        const signed = await sign({ method: 'GET', path: '/', query: {}, headers: {} });
+        expect(signed.authorization).toContain('Credential=of-the-machine/');
+        expect(signed['x-amz-security-token']).toBe(source.includes('container') ? 'its-token' : undefined);
+      } finally {
+        vi.unstubAllEnvs();
+      }
+    },
+  );
 
   test('an endpoint without keys cannot be opened where they are not lent', () => {
     const dialler = createDialler({ loopback: false, allow: [] });

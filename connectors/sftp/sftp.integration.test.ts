@@ -7,7 +7,7 @@ import { startPartner } from '../../cli/demo/partner.ts';
 import { createDialler } from '../../network/dialler.ts';
 import { openSftpFaults } from '../../test/faults/sftpFaults.ts';
 import { withFaults } from '../../test/faults/withFaults.ts';
-import { makeFilesBelow } from '../../test/servers/files.ts';
+import { makeFilesBelow, makeSparseBelow } from '../../test/servers/files.ts';
 import { type RcloneSftp, startRcloneSftp } from '../../test/servers/rcloneSftp.ts';
 import { ensureSshd } from '../../test/servers/sshd.ts';
 import { describeConnector, type Opened } from '../conformance.ts';
@@ -98,6 +98,7 @@ async function openAgainst(
     openConnections: async () => sockets.filter((socket) => !socket.destroyed).length,
     mostConnections: connections,
     makeFiles: (paths) => makeFilesBelow(folder, paths),
+    makeSparse: (path, bytes, places) => makeSparseBelow(folder, path, bytes, places),
     makeLink: (path, target) => symlink(join(folder, target), join(folder, path)),
     close: async () => {
       await dialler.close();

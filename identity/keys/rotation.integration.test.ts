@@ -6,6 +6,7 @@ import { createSecretBox, sealedVersion } from '../secrets.ts';
 import { loadIntegrationKeys } from '../tickets/integrationKeys.ts';
 import { insertIntegration } from '../tickets/integrations.ts';
 import { createMasterKeys } from './masterKeys.ts';
+import { decodePayload, encodePayloads } from './payloadCodec.ts';
 import { rewrapTenantKeys, rotateTenantKey } from './rotation.ts';
 import { sealedTables } from './sealedTables.ts';
 import { createTenantKeys, installationId } from './tenantKeys.ts';
@@ -147,6 +148,25 @@ describe('a new master key', () => {
       `select tenant_id from audit_event where type = 'secret.key-rewrapped' order by tenant_id`,
     );
     expect(events).toHaveLength(2);
+  });
+
+  test('is one for a new key of the installation too, and what was encrypted under the one before still opens', async () => {
+    const before = process(firstMaster);
+    const payload = { metadata: { encoding: Buffer.from('json/plain') }, data: Buffer.from('"of the outbox"') };
+    const [sealed] = await encodePayloads(before.keys, installationId, [payload]);
+    await rewrapTenantKeys(database.store, process(secondMaster, firstMaster).keys);
+    const after = process(secondMaster);
+    expect((await after.keys.newest(installationId)).version).toBe(2);
+    expect((await decodePayload(after.keys, sealed!)).data).toEqual(payload.data);
+    await rewrapTenantKeys(database.store, process(secondMaster, firstMaster).keys);
+    const kept = await database.asOwner(
+      'select version, retired_at is null as present from tenant_key where tenant_id = $1 order by version',
+      [installationId],
+    );
+    expect(kept).toEqual([
+      { version: 1, present: false },
+      { version: 2, present: true },
+    ]);
   });
 
   test('that comes without the one before it changes nothing, and the error names what is missing', async () => {

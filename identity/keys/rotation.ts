@@ -35,14 +35,8 @@ export async function rotateTenantKey(
   await keys.first(tenantId);
   const rotated = await store.sql(tenantId, async (sql) => {
     await lockKeys(sql, tenantId);
-    const before = await selectTenantKeys(sql, tenantId);
-    const version = before.at(-1)!.version + 1;
-    await insertTenantKey(sql, keys.masterKeys, tenantId, version);
+    const version = await insertNext(sql, keys.masterKeys, tenantId);
     const resealed = await resealUnderNewest(sql, keys.masterKeys, tenantId);
-    await sql.query(
-      'update tenant_key set retired_at = now() where tenant_id = $1::uuid and version < $2::int and retired_at is null',
-      [tenantId, version],
-    );
     await recordEvents(sql, tenantId, [{ type: 'secret.key-rotated', actor, data: { version, resealed } }]);
     return { version, resealed };
   });
@@ -60,7 +54,8 @@ export interface RewrappedKeys {
 
 /**
  * Wraps every key by the present master key, tenant after tenant; what was done when it stops stays done, and all of it opens
- * with both. Afterwards nothing needs a master key before it. Throws unsupported without the system role, and integrity when
+ * with both. Afterwards nothing needs a master key before it. The key of the installation, which nobody else could rotate, is
+ * followed by a new one when it was wrapped by another master key. Throws unsupported without the system role, and integrity when
  * a master key is missing, which it names.
  */
 export async function rewrapTenantKeys(store: Store, keys: TenantKeys): Promise<RewrappedKeys> {
@@ -90,7 +85,10 @@ async function rewrapOne(
       [tenantId, stored.version, wrapped, masterKeys.id],
     );
   }
-  if (tenantId === installationId) return { rewrapped: old.length, resealed: 0 };
+  if (tenantId === installationId) {
+    if (old.length > 0) await insertNext(sql, masterKeys, tenantId);
+    return { rewrapped: old.length, resealed: 0 };
+  }
   const isOldest = ({ sealed }: SealedText) => sealedVersion(sealed) === null;
   const resealed = await resealUnderNewest(sql, masterKeys, tenantId, isOldest);
   const actor = { principalId: null };
@@ -98,6 +96,17 @@ async function rewrapOne(
   if (old.length > 0 || resealed > 0)
     await recordEvents(sql, tenantId, [{ type: 'secret.key-rewrapped', actor, data }]);
   return { rewrapped: old.length, resealed };
+}
+
+/** A new key, and all before it retired. Gives its version. */
+async function insertNext(sql: Sql, masterKeys: MasterKeys, tenantId: string): Promise<number> {
+  const version = (await selectTenantKeys(sql, tenantId)).at(-1)!.version + 1;
+  await insertTenantKey(sql, masterKeys, tenantId, version);
+  await sql.query(
+    'update tenant_key set retired_at = now() where tenant_id = $1::uuid and version < $2::int and retired_at is null',
+    [tenantId, version],
+  );
+  return version;
 }
 
 /** Two at a time would each retire the other's key. */

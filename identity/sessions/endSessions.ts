@@ -12,6 +12,7 @@ export const endReasons = {
   withService: 'the service session ended',
   byOperator: 'closed by an operator',
   suspended: 'the tenant was suspended',
+  withdrawn: 'the right to act as the user has ended',
 } as const;
 export type EndReason = (typeof endReasons)[keyof typeof endReasons];
 

@@ -91,9 +91,14 @@ async function open(sql: Sql, secretBox: SecretBox, session: NewSession): Promis
   return { id, text, expiresAt, ended };
 
   async function tell(sessionId: string, again: boolean): Promise<void> {
-    const { method, kind, impersonation } = session;
+    const { method, kind, impersonation, clientVersion, ipAddress } = session;
     const actor = { principalId: user.principalId, sessionId, applicationId };
-    const data = { method, kind, again, ...(impersonation !== null && { reason: impersonation.reason }) };
+    const data = {
+      ...{ method, kind, again },
+      // The event itself carries what the first sign-in of the session has said: this one may come from elsewhere.
+      ...(again && { clientVersion, ipAddress }),
+      ...(impersonation !== null && { reason: impersonation.reason }),
+    };
     await recordEvents(sql, tenantId, [{ type: 'session.opened', actor, data }]);
   }
 }

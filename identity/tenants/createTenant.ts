@@ -3,7 +3,7 @@ import { recordEvents } from '../../audit/record.ts';
 import type { Sql, Store } from '../../prisma/contract.ts';
 import { WaybillError } from '../../schema/errors.ts';
 import { reservedResourceNames, resourceNamePattern } from '../../schema/names.ts';
-import { giveOwnerPassword, ownerName } from '../firstRun.ts';
+import { newOneTimePassword, type OneTimePassword, ownerName, storeOneTimePassword } from '../firstRun.ts';
 import type { PasswordHashing } from '../passwordHashing.ts';
 import { registerDefaultSite, registerSite } from '../sites.ts';
 
@@ -36,13 +36,13 @@ export async function createTenant(owner: Store, hashing: PasswordHashing, tenan
     });
   const hosts = checkedHosts(tenant.hosts);
   const tenantId = v7();
+  const password = await newOneTimePassword(hashing);
   const principalId = await owner
-    .sql(tenantId, (sql) => found(sql, tenantId, { name, hosts }))
+    .sql(tenantId, (sql) => found(sql, tenantId, { name, hosts }, password))
     .catch((error) => {
       throw isTaken(error) ? new WaybillError('exists', `there is a tenant ${name} already`, { cause: error }) : error;
     });
-  const oneTimePassword = await giveOwnerPassword(owner, hashing, { tenantId, principalId });
-  return { tenantId, principalId, oneTimePassword: oneTimePassword! };
+  return { tenantId, principalId, oneTimePassword: password.text };
 }
 
 const nameRule = 'small letters, digits and hyphens, begins with a letter, and has 3 to 63 characters';
@@ -58,7 +58,13 @@ function checkedHosts(given: readonly string[]): string[] {
   return hosts;
 }
 
-async function found(sql: Sql, tenantId: string, { name, hosts }: NewTenant): Promise<string> {
+/** All of it or nothing: a tenant whose owner has no password could be entered by nobody. */
+async function found(
+  sql: Sql,
+  tenantId: string,
+  { name, hosts }: NewTenant,
+  password: OneTimePassword,
+): Promise<string> {
   await sql.query('insert into tenant (id, name) values ($1::uuid, $2::text)', [tenantId, name]);
   for (const site of [name, ...hosts]) await registerSite(sql, tenantId, site);
   await registerDefaultSite(sql, tenantId);
@@ -70,6 +76,7 @@ async function found(sql: Sql, tenantId: string, { name, hosts }: NewTenant): Pr
     `insert into principal (tenant_id, kind, name, role) values ($1::uuid, 'user', $2::text, 'owner') returning id`,
     [tenantId, ownerName],
   );
+  await storeOneTimePassword(sql, { tenantId, principalId: owner!.id }, password);
   const data = { tenant: name, hosts: [...hosts] };
   await recordEvents(sql, tenantId, [{ type: 'tenant.created', actor: { principalId: null }, data }]);
   return owner!.id;

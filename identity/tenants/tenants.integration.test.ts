@@ -157,7 +157,7 @@ describe('a suspended tenant', () => {
 
   test('begins no run', async () => {
     const { tenantId, principalId } = await create('still');
-    const use = { publisherId: principalId, as: null, endpoints: [] };
+    const use = { publisherId: principalId, as: null, application: 10, endpoints: [] };
     const start = () => database.store.sql(tenantId, (sql) => checkStart(sql, tenantId, use));
     expect(await start()).toMatchObject({ principalId });
     await suspendTenant(owner, tenantId, { cancelRuns: true });
@@ -257,6 +257,7 @@ describe('an export', () => {
       'principal_password.totp_since',
       'run.concurrency_key',
       'run.inputs_digest',
+      'step_write.step_key',
       'transfer.step_key',
       'webhook.content_hash',
       'webhook.secret_ref',

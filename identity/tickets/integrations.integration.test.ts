@@ -3,7 +3,7 @@ import { refusedTicket, type TestIntegrations, testIntegrations, testSite } from
 import { createTestDatabase, type TestDatabase } from '../../test/servers/database.ts';
 import type { IntegrationKey } from './integrationKeys.ts';
 import { loadIntegrationKeys } from './integrationKeys.ts';
-import { insertIntegration, rotateKey } from './integrations.ts';
+import { disableIntegration, insertIntegration, rotateKey } from './integrations.ts';
 import { makeTicket } from './makeTicket.ts';
 import { proveTicket } from './proveTicket.ts';
 import { remindOfRotations } from './upkeep.ts';
@@ -122,4 +122,18 @@ test('keys are reminded of and rotated for 200 days without one ticket refused, 
     `select count(*) as keys from integration_key k join integration i on i.id = k.integration_id where i.name = 'long'`,
   );
   expect(stored!.keys).toBe('1');
+});
+
+test('keys of an integration that is disabled are not reminded of, and an old key that nobody rotated goes on', async () => {
+  const old = new Date(Date.now() - 200 * dayMs);
+  const key = await integrations.integrate('forgotten', true, database.tenants.a, old);
+  await integrations.integrate('retired', true, database.tenants.a, old);
+  await database.store.sql(tenantId(), (sql) => disableIntegration(sql, tenantId(), 'retired', new Date()));
+  await remindOfRotations(database.store);
+  const told = await database.asOwner(
+    `select data->>'integration' as name, (data->>'daysLeft')::int as left from audit_event
+      where type = 'integration.rotation-due' and data->>'integration' in ('forgotten', 'retired')`,
+  );
+  expect(told).toEqual([{ name: 'forgotten', left: 0 }]);
+  expect(await prove(await ticketFor(key, 'still'))).toMatchObject({ userName: 'still' });
 });

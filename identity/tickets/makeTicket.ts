@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { isIP } from 'node:net';
 import { WaybillError } from '../../schema/errors.ts';
 import type { IntegrationKey } from './integrationKeys.ts';
 import { sealLegacy } from './legacyCipher.ts';
@@ -6,7 +7,7 @@ import { ticketWindowMs } from './refusal.ts';
 import { audienceOf, seal } from './sealedTicket.ts';
 import { printTicketXml, readTicketXml } from './ticketXml.ts';
 import { printTime } from './times.ts';
-import { checkUpload, printUploadJson, type UploadContent } from './uploadJson.ts';
+import { findMisformed, printUploadJson, type UploadContent } from './uploadJson.ts';
 
 export interface Made {
   text: string;
@@ -37,13 +38,17 @@ export async function makeUploadToken(
   { content, version, now }: { content: UploadContent; version?: 1 | 2 | undefined; now: Date },
 ): Promise<Made> {
   const chosen = chooseVersion(key, version);
-  if (checkUpload({ ...content }) === undefined)
-    throw new WaybillError(
-      'invalid',
-      'a token holds the id of a folder, an e-mail address, an IP address and a sessionId',
-    );
+  const field = findMisformed({ ...content }) ?? (isIP(content.ip) === 0 ? 'ip' : undefined);
+  if (field !== undefined) throw new WaybillError('invalid', wanted[field], { field });
   return finish(key, chosen, now, printUploadJson(content, printTime(now)), { ...content });
 }
+
+const wanted: Record<keyof UploadContent, string> = {
+  folderId: 'the id of a folder has 1 to 128 letters, digits, hyphens and underscores',
+  email: 'the e-mail address of a token has the form name@host, in ASCII',
+  ip: 'a token is for one IPv4 or IPv6 address, such as 203.0.113.9',
+  session: 'the session of a token is the sessionId that a sign-in gave: wbs_...',
+};
 
 function chooseVersion({ legacy, integration }: IntegrationKey, version: 1 | 2 | undefined): 1 | 2 {
   if (version === 1 && !legacy)

@@ -39,6 +39,30 @@ test('the limit of a site lets in addresses that have not failed', async () => {
   expect(await alarms('site')).toEqual([{ address: null, failures: 5 }]);
 });
 
+test('the limit is not got around by coming at once: no more are looked at than may fail, and good ones all are', async () => {
+  const limit = createTicketLimit(database, { windowSeconds: 60, ofAddress: 5, ofSite: 1_000 });
+  const from = (address: string) => ({ tenantId: tenantId(), address });
+  const together = async (address: string, isGood: (index: number) => boolean) => {
+    let looked = 0;
+    const tries = Array.from({ length: 60 }, (_, index) =>
+      limit(from(address), async () => {
+        looked++;
+        // As long as a look into the database takes.
+        await database.store.sql(tenantId(), (sql) => sql.query('select 1'));
+        return isGood(index) ? 'in' : refuse();
+      }).catch(({ kind }: { kind: string }) => kind),
+    );
+    const answers = await Promise.all(tries);
+    const count = (answer: string) => answers.filter((one) => one === answer).length;
+    return { looked, in: count('in'), unauthenticated: count('unauthenticated'), limited: count('rate-limited') };
+  };
+  const none = { in: 0, unauthenticated: 0, limited: 0 };
+  expect(await together('192.0.2.1', () => false)).toEqual({ ...none, looked: 5, unauthenticated: 5, limited: 55 });
+  expect(await together('192.0.2.2', () => true)).toEqual({ ...none, looked: 60, in: 60 });
+  const mixed = { ...none, looked: 60, in: 57, unauthenticated: 3 };
+  expect(await together('192.0.2.3', (index) => index % 20 !== 0)).toEqual(mixed);
+});
+
 const alarms = (of: string) =>
   database.asOwner(
     `select data->>'address' as address, (data->>'failures')::int as failures from audit_event

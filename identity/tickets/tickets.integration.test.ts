@@ -78,6 +78,14 @@ test('a ticket is good once, and once only for two processes at the same instant
   await expect(prove(await ticketFor(modern, 'x').then(twice))).rejects.toMatchObject(refusedTicket);
 });
 
+test('a user gets another ticket in the next second', async () => {
+  const now = Date.now();
+  for (const offsetMs of [0, 1_000, 2_000])
+    expect(await prove(await ticketFor(legacy, 'ACME\\often', new Date(now + offsetMs)))).toMatchObject({
+      userName: 'often',
+    });
+});
+
 test('a ticket is the same one in other white space, another case of the name and another domain', async () => {
   const timestamp = printTime(new Date());
   await prove(sealLegacy(legacy, xml({ timestamp, user: 'ACME\\same' })));
@@ -136,6 +144,34 @@ test.each<[string, () => string]>([
   ['that is an upload token', () => sealLegacy(legacy, '{"Version":"1","FolderID":"1"}')],
 ])('a ticket %s is refused in the one way', async (_, make) => {
   await expect(prove(make())).rejects.toMatchObject(refusedTicket);
+});
+
+test('what cannot be a ticket is refused before the database or a key is asked', async () => {
+  const nowhere = openStore({
+    applicationUrl: 'postgresql://x@127.0.0.1:1/x',
+    systemUrl: 'postgresql://x@127.0.0.1:1/x',
+    log: silentLog,
+  });
+  const proveThere = (ticket: string) =>
+    proveTicket({ store: nowhere, secretBox: integrations.secretBox }, tenantId(), ticket);
+  const sealed = await ticketFor(modern);
+  for (const text of [
+    '',
+    'A'.repeat(2 ** 20),
+    `${sealLegacy(legacy, xml())}\u0000`,
+    `${sealLegacy(legacy, xml())}é`,
+    Buffer.alloc(24, 7).toString('base64'),
+    `${sealed}.`,
+    sealed.replace('..', '.AAAA.'),
+    `${sealed.split('.')[0]}..${'A'.repeat(16)}.${'A'.repeat(4_096)}.${'A'.repeat(22)}`,
+  ])
+    await expect(proveThere(text), text.slice(0, 80)).rejects.toMatchObject({
+      ...refusedTicket,
+      context: { reason: 'form' },
+    });
+  for (const text of [sealLegacy(legacy, 'anything'), sealed])
+    await expect(proveThere(text)).rejects.toMatchObject({ kind: 'unavailable' });
+  await nowhere.close();
 });
 
 test('a ticket of which any byte was changed, added or cut is refused, in both versions', async () => {

@@ -33,16 +33,25 @@ export function readUploadJson(text: string): LegacyUpload | undefined {
   return at === undefined || content === undefined ? undefined : { ...content, at };
 }
 
-/** The content when each part has its form: printable ASCII, so that no block that was tampered with passes for a name. */
+/** The content when each part has its form. */
 export function checkUpload(content: Record<keyof UploadContent, unknown>): UploadContent | undefined {
-  const { folderId, email, ip, session } = content;
-  if (typeof folderId !== 'string' || !/^[A-Za-z0-9_-]{1,128}$/.test(folderId)) return undefined;
-  if (typeof email !== 'string' || email.length > maxEmailCharacters) return undefined;
-  if (!/^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+$/.test(email)) return undefined;
-  if (typeof ip !== 'string' || !/^[0-9A-Fa-f:.]{2,45}$/.test(ip)) return undefined;
-  if (typeof session !== 'string' || !/^[A-Za-z0-9_-]{1,128}$/.test(session)) return undefined;
-  return { folderId, email, ip, session };
+  return findMisformed(content) === undefined ? (content as UploadContent) : undefined;
 }
+
+/** The first part that has not its form, if there is one: printable ASCII, so that no block that was tampered with passes for a name. */
+export function findMisformed(content: Record<keyof UploadContent, unknown>): keyof UploadContent | undefined {
+  return (Object.keys(forms) as (keyof UploadContent)[]).find((part) => {
+    const value = content[part];
+    return typeof value !== 'string' || !forms[part].test(value);
+  });
+}
+
+const forms: Record<keyof UploadContent, RegExp> = {
+  folderId: /^[A-Za-z0-9_-]{1,128}$/,
+  email: new RegExp(`^(?=.{1,${maxEmailCharacters}}$)[A-Za-z0-9.!#$%&'*+/=?^_\`{|}~-]+@[A-Za-z0-9.-]+$`),
+  ip: /^[0-9A-Fa-f:.]{2,45}$/,
+  session: /^[A-Za-z0-9_-]{1,128}$/,
+};
 
 /** The document's form as we write it. */
 export function printUploadJson({ folderId, email, ip, session }: UploadContent, timestamp: string): string {

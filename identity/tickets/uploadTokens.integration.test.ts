@@ -61,6 +61,26 @@ test('an upload token has the key order, number or text, and either time of the 
   expect(await verify(sealLegacy(legacy, tokens[1]!), { now })).toMatchObject({ folderId: '1057' });
 });
 
+test.each([{ folderId: '1057' }, { email: 'b@b.example' }, { ip: '203.0.113.10' }, {}])(
+  'of two upload tokens of one second the second is another one when it says %j',
+  async (more) => {
+    const content = {
+      folderId: '1056',
+      email: 'a@b.example',
+      ip: address,
+      session: (await integrations.openSession()).session,
+    };
+    const now = new Date();
+    const [one, other] = [content, { ...content, ...more }];
+    await verify((await makeUploadToken(legacy, { content: one, now })).text);
+    const { text } = await makeUploadToken(legacy, { content: other, now });
+    const answer = verify(text, { address: other.ip });
+    if (Object.keys(more).length > 0)
+      expect(await answer).toMatchObject({ folderId: other.folderId, email: other.email });
+    else await expect(answer).rejects.toMatchObject({ ...refusedTicket, context: { reason: 'used' } });
+  },
+);
+
 test('an upload token comes from its one address, and is not used up by a try from another', async () => {
   const { session } = await integrations.openSession();
   const content = { folderId: '1', email: 'a@b.example', ip: address, session };
@@ -73,12 +93,30 @@ test('an upload token comes from its one address, and is not used up by a try fr
   expect(await verify(text, { address: `::ffff:${address}` })).toMatchObject({ folderId: '1' });
 });
 
-test('an upload token ends with its session', async () => {
+test.each<[string, string, string]>([
+  ['has ended', `update session set ended_at = now(), end_reason = 'closed' where id = $1`, 'select 1'],
+  ['is over', `update session set expires_at = now() where id = $1`, 'select 1'],
+  [
+    'is that of a disabled user',
+    'update principal set disabled_at = now() from session s where s.principal_id = principal.id and s.id = $1',
+    'update principal set disabled_at = null',
+  ],
+  [
+    'may only set another password',
+    `with own as (update session set method = 'open' where id = $1 returning tenant_id, principal_id)
+     insert into principal_password (tenant_id, principal_id, hash, one_time) select tenant_id, principal_id, '*', true from own`,
+    'delete from principal_password',
+  ],
+])('an upload token is refused when its session %s', async (_, statement, undo) => {
   const { session, sessionId } = await integrations.openSession();
   const content = { folderId: '1', email: 'a@b.example', ip: address, session };
   const { text } = await makeUploadToken(modern, { content, now: new Date() });
-  await database.asOwner(`update session set ended_at = now(), end_reason = 'closed' where id = '${sessionId}'`);
+  await database.asOwner(statement, [sessionId]);
   await expect(verify(text)).rejects.toMatchObject({ ...refusedTicket, context: { reason: 'session' } });
+  await database.asOwner(undo);
+  const another = { ...content, session: (await integrations.openSession()).session };
+  const { text: good } = await makeUploadToken(modern, { content: another, now: new Date() });
+  expect(await verify(good)).toMatchObject({ folderId: '1' });
 });
 
 test.each<[string, (session: string) => string]>([

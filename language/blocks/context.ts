@@ -13,6 +13,8 @@ export interface PipelineContext {
   aliases: Readonly<Record<string, string>>;
   usedAliases: Set<string>;
   allSteps: ReadonlySet<string>;
+  /** Those that runs may act under, or undefined when that is not known. */
+  applications: ReadonlySet<number> | undefined;
   uses: ExpressionUses;
   /** What the transfers of the pipeline copy, in the order of the file. */
   copiedSources: CopiedSource[];

@@ -127,3 +127,14 @@ export async function readFileSet(
 export async function deleteFileSet(sql: Sql, tenantId: string, setId: string): Promise<void> {
   await sql.query(`delete from file_set_item where tenant_id = $1::uuid and set_id = $2::uuid`, [tenantId, setId]);
 }
+
+/** Deletes so many rows at most of what a run has listed; gives how many they were. */
+export async function deleteSetsOfRun(sql: Sql, tenantId: string, runId: string, most: number): Promise<number> {
+  const rows = await sql.query(
+    `delete from file_set_item where ctid = any(array(
+        select ctid from file_set_item where tenant_id = $1::uuid and run_id = $2::uuid limit $3::int))
+      returning 1 as one`,
+    [tenantId, runId, most],
+  );
+  return rows.length;
+}

@@ -10,7 +10,11 @@ export const sessionActions: readonly ActionManifest[] = [
     input: Type.Object(
       {
         application: Type.Optional(
-          Type.Integer({ minimum: 1, description: 'Registered application. Default: that of the run.' }),
+          Type.Integer({
+            minimum: 1,
+            description: 'Registered application. Default: that of the run.',
+            'x-application': true,
+          }),
         ),
         as: Type.Optional(
           Type.String({

@@ -5,7 +5,10 @@ export interface Needle {
   forms: readonly Buffer[];
 }
 
-/** As it is, as JSON escapes it, in hex, and in base64 and base64url at each of the three places it may begin. */
+/**
+ * As it is, as JSON escapes it, in hex, and in base64 and base64url at each of the three places it may begin; each of them
+ * as a label of a metric too, where what is neither letter nor digit becomes an underscore.
+ */
 export function needleOf(name: string, secret: string | Buffer): Needle {
   const bytes = Buffer.from(secret as string);
   const texts = [bytes.toString('hex'), bytes.toString('hex').toUpperCase()];
@@ -15,8 +18,9 @@ export function needleOf(name: string, secret: string | Buffer): Needle {
     const sure = base64.replace(/=+$/, '').slice(skipped === 0 ? 0 : skipped + 1, -2);
     texts.push(sure, sure.replaceAll('+', '-').replaceAll('/', '_'));
   }
-  if (typeof secret === 'string') texts.push(JSON.stringify(secret).slice(1, -1));
-  return { name, forms: [bytes, ...new Set(texts)].map((form) => Buffer.from(form)) };
+  if (typeof secret === 'string') texts.push(secret, JSON.stringify(secret).slice(1, -1));
+  const labels = texts.map((text) => text.replaceAll(/\W/g, '_'));
+  return { name, forms: [bytes, ...new Set([...texts, ...labels])].map((form) => Buffer.from(form)) };
 }
 
 /** `place: needle` for each needle that stands in a place. */

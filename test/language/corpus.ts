@@ -5,12 +5,15 @@ import type { CorpusFile } from './corpusFiles.ts';
 
 /** The endpoints that the corpus takes as published. */
 const knownEndpoints = new Set(['acme-sftp', 'landing-s3', 'landing-zone', 'acme-shop', 'acme-mail']);
+/** The applications that the corpus takes as those that runs may act under. */
+const knownApplications = new Set([10, 20, 1001]);
 const connectors = createRegistry().definitions;
 
 export function checkCorpusFile({ file, text }: CorpusFile) {
   return check([{ file, text }], {
     connectors,
     knownEndpoints: file === 'unknown-endpoint.yaml' ? new Set() : knownEndpoints,
+    knownApplications,
   });
 }
 

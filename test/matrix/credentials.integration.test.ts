@@ -42,7 +42,7 @@ beforeAll(async () => {
   signIns = await startSignIns();
   origin = new URL(signIns.api.url).origin;
 });
-afterEach(() => suspend(false));
+afterEach(() => signIns.suspend(false));
 afterAll(() => signIns?.api.close());
 
 test('every route that needs a credential is an entry point of the matrix', () => {
@@ -109,21 +109,14 @@ async function presented(state: string, scheme: Scheme): Promise<Presented> {
       await signIns.close(made.serviceSession!);
       return { text };
     case 'that of a suspended tenant':
-      await suspend(true);
+      await signIns.suspend(true);
       return { text };
     case 'that of a disabled user':
-      await signIns.api.database.asOwner('update principal set disabled_at = now() where name = $1', [made.user]);
+      await signIns.disable(made.user);
       return { text };
     default:
       throw new Error(`docs/wall.md has a row ${state} that the test does not know`);
   }
-}
-
-function suspend(isSuspended: boolean): Promise<unknown> {
-  return signIns.api.database.asOwner(
-    `update tenant set suspended_at = case when $1 then now() end where name = 'tenant-a'`,
-    [isSuspended],
-  );
 }
 
 interface Made {

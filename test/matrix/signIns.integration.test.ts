@@ -49,7 +49,7 @@ beforeAll(async () => {
     'IntegrationPayload',
   );
 });
-afterEach(() => suspend(false));
+afterEach(() => signIns.suspend(false));
 afterAll(() => signIns?.api.close());
 
 test.each(cells)(
@@ -117,23 +117,16 @@ async function presented(state: string, scheme: Scheme, mutation: string): Promi
     case 'the end missing':
       return withText(text.slice(0, -4));
     case 'a good one of a suspended tenant':
-      await suspend(true);
+      await signIns.suspend(true);
       return withText(text);
     case 'that of a disabled user':
-      await signIns.api.database.asOwner('update principal set disabled_at = now() where name = $1', [made.user]);
+      await signIns.disable(made.user);
       return withText(text);
     case 'a good one at the site of another tenant':
       return { ...withText(text), site: 'tenant-b' };
     default:
       throw new Error(`docs/wall.md has a row ${state} that the test does not know`);
   }
-}
-
-function suspend(isSuspended: boolean): Promise<unknown> {
-  return signIns.api.database.asOwner(
-    `update tenant set suspended_at = case when $1 then now() end where name = 'tenant-a'`,
-    [isSuspended],
-  );
 }
 
 interface Made {

@@ -4,7 +4,7 @@ import { encryptingConverter } from '../../cli/services/dataConverter.ts';
 import type { Log } from '../../connectors/contract.ts';
 import { createRegistry } from '../../connectors/registry.ts';
 import { createApiKey } from '../../identity/apiKeys.ts';
-import { noHostSecrets } from '../../identity/hostSecrets.ts';
+import { type HostSecrets, noHostSecrets } from '../../identity/hostSecrets.ts';
 import type { TenantKeys } from '../../identity/keys/tenantKeys.ts';
 import type { SecretBox } from '../../identity/secrets.ts';
 import { createDialler } from '../../network/dialler.ts';
@@ -44,9 +44,13 @@ export interface TestApi {
 
 const nobodyListens = '127.0.0.1:1';
 
-/** The API on a free port over a database of its own; without a Temporal, over an address where nobody listens. */
+/**
+ * The API on a free port over a database of its own; without a Temporal, over an address where nobody listens. `lent` is
+ * what the operator lends of the machine: all folders, and no secret, when it is not given.
+ */
 export async function startTestApi(
   temporal: { address: string; uiUrl: string; codecToken?: string } | null,
+  lent: { hostSecrets: HostSecrets; localRoots: string[] } = { hostSecrets: noHostSecrets, localRoots: ['*'] },
 ): Promise<TestApi> {
   const database = await createTestDatabase();
   const connection = Connection.lazy({ address: temporal?.address ?? nobodyListens });
@@ -75,9 +79,9 @@ export async function startTestApi(
       namespace: 'default',
       temporalUiUrl: temporal?.uiUrl ?? null,
       codecToken: temporal?.codecToken ?? null,
-      hostSecrets: noHostSecrets,
+      hostSecrets: lent.hostSecrets,
       registry: createRegistry(),
-      connectorContext: { dialler, localRoots: ['*'], log },
+      connectorContext: { dialler, localRoots: lent.localRoots, log },
       log,
       version: 'test',
     });

@@ -9,6 +9,9 @@ export interface SignIns {
   userIds: Record<'anna' | 'ben' | 'olga' | 'relay', number>;
   /** Makes another user, who has `password`; gives the integer. */
   createUser(userName: string, role: string, key?: string): Promise<number>;
+  /** As an operator of the installation would, in one statement: what depends on it has to be found by the next request. */
+  suspend(isSuspended: boolean): Promise<unknown>;
+  disable(userName: string): Promise<unknown>;
   /** One of the seven, without a credential. */
   // biome-ignore lint/suspicious/noExplicitAny: answers of any shape
   call(mutation: string, args: Record<string, unknown>, url?: string): Promise<any>;
@@ -86,6 +89,11 @@ export async function signInsAt(api: TestApi): Promise<SignIns> {
     api,
     userIds,
     createUser,
+    suspend: (isSuspended) =>
+      api.database.asOwner('update tenant set suspended_at = case when $1 then now() end where id = $2', [
+        ...[isSuspended, api.database.tenants.a.tenantId],
+      ]),
+    disable: (userName) => api.database.asOwner('update principal set disabled_at = now() where name = $1', [userName]),
     call,
     viewer,
     open: (more = {}) => call('open', { userName: 'anna', password, ...facts, ...more }),

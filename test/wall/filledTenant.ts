@@ -38,19 +38,23 @@ export interface FilledTenant {
   canaries: string[];
 }
 
-const password = 'correct horse canary';
-const applicationId = 4_711;
-/** Far from the numbers of any other tenant: those are given from 1 on in each. */
-const firstUserNumber = 7_000;
+/** By the word that stands in all that the tenant calls its own: numbers far from those of any other, which are given from 1 on. */
+const numbers = {
+  canary: { applicationId: 4_711, firstUserNumber: 7_000 },
+  native: { applicationId: 5_811, firstUserNumber: 9_000 },
+};
 
 export async function fillTenant(
   api: TestApi,
   tenant: TestTenant,
   key: string,
   siteUrl: string,
+  word: keyof typeof numbers = 'canary',
 ): Promise<FilledTenant> {
   const { tenantId } = tenant;
-  const history = await writeHistory(api.database.store, tenant, { path: '/canary/orders.csv' });
+  const { applicationId, firstUserNumber } = numbers[word];
+  const password = `correct horse ${word}`;
+  const history = await writeHistory(api.database.store, tenant, { path: `/${word}/orders.csv` });
   const ask = async (query: string) => {
     const { body } = await api.graphql(key, query);
     expect(body.errors, query).toBeUndefined();
@@ -63,25 +67,25 @@ export async function fillTenant(
     firstUserNumber,
   ]);
   const made = await ask(`mutation {
-    createUser(input: { userName: "canary-user", password: "${password}", email: "canary@acme.example", role: "owner" }) { __typename }
-    somebody: createUser(input: { userName: "canary-somebody", password: "${password}", role: "operator" }) {
+    createUser(input: { userName: "${word}-user", password: "${password}", email: "${word}@acme.example", role: "owner" }) { __typename }
+    somebody: createUser(input: { userName: "${word}-somebody", password: "${password}", role: "operator" }) {
       __typename ... on UserPayload { user { userId } } }
-    createServiceAccount(input: { name: "canary-robot" }) { __typename }
-    grantAccount(input: { account: "canary-robot", action: use, target: "acme-sftp" }) { __typename }
-    registerApplication(input: { id: ${applicationId}, name: "canary-app" }) { __typename }
-    createApiKey(input: { name: "canary-key" }) { __typename ... on CreateApiKeyPayload { apiKey { id } } }
-    createIntegration(input: { name: "canary-portal", site: "canary.acme.example", legacy: true }) {
+    createServiceAccount(input: { name: "${word}-robot" }) { __typename }
+    grantAccount(input: { account: "${word}-robot", action: use, target: "acme-sftp" }) { __typename }
+    registerApplication(input: { id: ${applicationId}, name: "${word}-app" }) { __typename }
+    createApiKey(input: { name: "${word}-key" }) { __typename ... on CreateApiKeyPayload { apiKey { id } } }
+    createIntegration(input: { name: "${word}-portal", site: "${word}.acme.example", legacy: true }) {
       __typename ... on IntegrationSecretPayload { keyBase64 ivBase64 integration { id } } } }`);
   const { keyBase64, ivBase64, integration } = made.createIntegration;
-  const ticket = 'createTicket(input: { integration: "canary-portal", user: "ACME\\\\canary-user", version: 2 })';
+  const ticket = `createTicket(input: { integration: "${word}-portal", user: "ACME\\\\${word}-user", version: 2 })`;
   const tickets = await ask(`mutation {
     openWithTicket: ${ticket} { __typename ... on TicketPayload { ticket } }
     openWithTicketEx: ${ticket} { __typename ... on TicketPayload { ticket } } }`);
-  const signIn = `mutation { openImmutable(userName: "canary-user", password: "${password}", applicationId: ${applicationId}) {
+  const signIn = `mutation { openImmutable(userName: "${word}-user", password: "${password}", applicationId: ${applicationId}) {
     __typename ... on SessionData { sessionId } } }`;
   const { body: opened } = await post(siteUrl, null, JSON.stringify({ query: signIn }));
   const { sessionId } = opened.data.openImmutable;
-  await fillTheRest(api.database, tenant, history);
+  await fillTheRest(api.database, tenant, history, word);
   const [{ workflowId } = { workflowId: '' }] = await api.database.asOwner<{ workflowId: string }>(
     'select workflow_id as "workflowId" from run where tenant_id = $1',
     [tenantId],
@@ -95,17 +99,17 @@ export async function fillTenant(
       ...{ apiKey: made.createApiKey.apiKey.id, principal: history.principal, integration: integration.id },
       session: publicId('session', await rowOf(api.database, 'session', "method = 'openImmutable'", tenantId)),
     },
-    ...{ pipeline: 'orders', endpoint: 'acme-sftp', secret: 'shared-password', account: 'canary-robot' },
+    ...{ pipeline: 'orders', endpoint: 'acme-sftp', secret: 'shared-password', account: `${word}-robot` },
     ...{
-      userName: 'canary-user',
+      userName: `${word}-user`,
       userId: made.somebody.user.userId,
-      email: 'canary@acme.example',
+      email: `${word}@acme.example`,
       password,
       applicationId,
     },
-    ...{ application: 'canary-app', apiKeyName: 'canary-key', integration: 'canary-portal' },
+    ...{ application: `${word}-app`, apiKeyName: `${word}-key`, integration: `${word}-portal` },
     integrationKey: { keyBase64, ivBase64 },
-    site: 'canary.acme.example',
+    site: `${word}.acme.example`,
     sessionId,
     tickets: {
       openWithTicket: tickets.openWithTicket.ticket,
@@ -113,12 +117,12 @@ export async function fillTenant(
     },
     workflowId,
     versionHash: 'ab'.repeat(32),
-    idempotencyKey: 'canary-idempotency',
+    idempotencyKey: `${word}-idempotency`,
     sha256: 'cd'.repeat(32),
     event: 'orders.received',
     canaries: [
       ...(await idsOf(api.database, tenantId)),
-      ...['of one tenant', 'acme.example', 'partner.example/hook', 'no right to write', 'Orders in', 'canary'],
+      ...['of one tenant', 'acme.example', 'partner.example/hook', 'no right to write', 'Orders in', word],
     ],
   };
 }
@@ -128,29 +132,34 @@ async function fillTheRest(
   { asOwner }: TestDatabase,
   { tenantId }: TestTenant,
   history: Record<'run' | 'endpoint' | 'delivery', string>,
+  word: string,
 ): Promise<void> {
   const [run, endpoint, delivery] = [history.run, history.endpoint, history.delivery].map(uuidOf);
   const rows: Array<[string, unknown[]]> = [
-    [`tenant_host (tenant_id, host) values ($1, 'canary.example')`, []],
-    [`tenant_key (tenant_id, version, wrapped, master_key_id) values ($1, 99, '\\x00', 'canary')`, []],
+    [`tenant_host (tenant_id, host) values ($1, '${word}.example')`, []],
+    [`tenant_key (tenant_id, version, wrapped, master_key_id) values ($1, 99, '\\x00', '${word}')`, []],
     [`ticket_use (tenant_id, hash, expires_at) values ($1, '\\x01', now() + interval '1 hour')`, []],
     [`endpoint_lease (tenant_id, endpoint_id, owner, lease_until) values ($1, $2, uuidv7(), now())`, [endpoint]],
     [
-      `endpoint_breaker (tenant_id, endpoint_id, credential, error_kind, error_message) values ($1, $2, 'c', 'timeout', 'canary')`,
+      `endpoint_breaker (tenant_id, endpoint_id, credential, error_kind, error_message) values ($1, $2, 'c', 'timeout', '${word}')`,
       [endpoint],
     ],
-    [`endpoint_check (tenant_id, endpoint_id, ok, report) values ($1, $2, false, '{"server":"canary"}')`, [endpoint]],
-    [`run_hold (tenant_id, run_id, endpoint_id, reason) values ($1, $2, $3, 'canary')`, [run, endpoint]],
+    [`endpoint_check (tenant_id, endpoint_id, ok, report) values ($1, $2, false, '{"server":"${word}"}')`, [endpoint]],
+    [`run_hold (tenant_id, run_id, endpoint_id, reason) values ($1, $2, $3, '${word}')`, [run, endpoint]],
     [
-      `file_set_item (tenant_id, set_id, ordinal, run_id, endpoint, path, size) values ($1, uuidv7(), 1, $2, 'acme-sftp', '/canary', 1)`,
+      `step_write (tenant_id, run_id, step_key, endpoint_id, folder) values ($1, $2, '${word}', $3, '/${word}')`,
+      [run, endpoint],
+    ],
+    [
+      `file_set_item (tenant_id, set_id, ordinal, run_id, endpoint, path, size) values ($1, uuidv7(), 1, $2, 'acme-sftp', '/${word}', 1)`,
       [run],
     ],
     [
-      `delivery_claim (tenant_id, delivery_key, delivery_id, owner, lease_until) values ($1, '\\x02', $2, 'canary', now())`,
+      `delivery_claim (tenant_id, delivery_key, delivery_id, owner, lease_until) values ($1, '\\x02', $2, '${word}', now())`,
       [delivery],
     ],
     [
-      `idempotency_key (tenant_id, operation, key, request_hash, answer) values ($1, 'startRun', 'canary-idempotency', '\\x03', '{}')`,
+      `idempotency_key (tenant_id, operation, key, request_hash, answer) values ($1, 'startRun', '${word}-idempotency', '\\x03', '{}')`,
       [],
     ],
   ];

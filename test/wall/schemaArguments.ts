@@ -23,36 +23,138 @@ interface Pair {
 
 export type Arguments = Record<string, unknown>;
 
-/** Fills every argument of a field. Throws for one of which nothing is known: a new one is to be given its value here. */
-export type FillArguments = (field: Field, whose: keyof Pair, args?: readonly GraphQLArgument[]) => Arguments;
+/** Fills the arguments of a field: all of them, or the required ones and those that are wanted. */
+export type FillArguments = (field: Field, whose: keyof Pair, wanted?: Wanted) => Arguments;
 
+/** Paths of optional arguments, those of an input object behind a dot: `filter.run`. */
+export type Wanted = ReadonlySet<string>;
+
+/** Throws for an argument of which nothing is known: a new one is to be given its value here. */
 export function argumentsFrom(tenant: FilledTenant): FillArguments {
-  const known = pairsOf(tenant);
-  const fill = (field: Field, { name, type }: GraphQLArgument | GraphQLInputField, whose: keyof Pair): unknown => {
-    const named = getNamedType(type);
-    if (isInputObjectType(named)) {
-      const inner = Object.values(named.getFields()).filter((part) => !positions.includes(part.name));
-      return inList(type, Object.fromEntries(inner.map((part) => [part.name, fill(field, part, whose)])));
+  const pairAt = pairsIn(tenant);
+  return (field, whose, wanted) => build(field.args, (part) => pairAt(field, part)[whose], wanted);
+}
+
+/** All that is given is the asker's own, but for one name: another tenant's, or that of nobody. */
+export interface Mixed {
+  name: string;
+  ofOther: Arguments;
+  ofNobody: Arguments;
+}
+
+/** One for each argument of a field that names something. */
+export function mixturesFrom(own: FilledTenant, other: FilledTenant): (field: Field, wanted?: Wanted) => Mixed[] {
+  const [ownPair, otherPair] = [pairsIn(own), pairsIn(other)];
+  return (field, wanted) => {
+    const names: string[] = [];
+    build(
+      field.args,
+      (part, path) => {
+        const { ofTenant, ofNobody } = otherPair(field, part);
+        if (ofTenant !== ofNobody) names.push(path);
+      },
+      wanted,
+    );
+    const withOne = (name: string, whose: keyof Pair) =>
+      build(
+        field.args,
+        (part, path) => (path === name ? otherPair(field, part)[whose] : ownPair(field, part).ofTenant),
+        wanted,
+      );
+    return names.map((name) => ({
+      name,
+      ofOther: withOne(name, 'ofTenant'),
+      ofNobody: withOne(name, 'ofNobody'),
+    }));
+  };
+}
+
+/** What is wanted of a query: everything, and each optional part alone beside the required ones. */
+export function partsOf(field: Field): Wanted[] {
+  const all = optionalPaths(field);
+  return [...formsOf(field), ...(all.size > 1 ? [...all].map((path) => new Set([path])) : [])];
+}
+
+/** Everything that can be given, once in each of its forms. */
+export function formsOf(field: Field): Wanted[] {
+  const all = optionalPaths(field);
+  const forms = eitherOr[field.name];
+  if (forms === undefined) return [all];
+  return forms.map((form) => {
+    const others = forms.flat().filter((name) => !form.includes(name));
+    return new Set([...all].filter((name) => !others.includes(name)));
+  });
+}
+
+/** By field, the arguments of which one set is given in the place of another. */
+const eitherOr: Record<string, string[][]> = {
+  run: [['id'], ['workflowId']],
+  openImmutableUserString: [
+    ['userName', 'password', 'oneTimeCode'],
+    ['serviceSessionId', 'userId', 'reason', 'ipAddress'],
+  ],
+};
+
+/** Arguments that only say which part of a list is wanted. */
+export const positions = ['first', 'after'];
+
+type Part = GraphQLArgument | GraphQLInputField;
+
+function build(
+  parts: readonly Part[],
+  fillIn: (part: Part, path: string) => unknown,
+  wanted: Wanted | undefined,
+  above = '',
+): Arguments {
+  const given: Arguments = {};
+  for (const part of parts) {
+    if (positions.includes(part.name)) continue;
+    const path = `${above}${part.name}`;
+    const named = getNamedType(part.type);
+    const isWanted = (): boolean => [...wanted!].some((each) => each === path || each.startsWith(`${path}.`));
+    if (wanted !== undefined && !isRequired(part) && !isWanted()) continue;
+    const value = isInputObjectType(named)
+      ? build(Object.values(named.getFields()), fillIn, wanted, `${path}.`)
+      : fillIn(part, path);
+    given[part.name] = inList(part.type, value);
+  }
+  return given;
+}
+
+function optionalPaths(field: Field): Set<string> {
+  const paths = new Set<string>();
+  const walk = (parts: readonly Part[], above: string): void => {
+    for (const part of parts.filter(({ name }) => !positions.includes(name))) {
+      const named = getNamedType(part.type);
+      const path = `${above}${part.name}`;
+      if (!isRequired(part)) paths.add(path);
+      if (isInputObjectType(named)) walk(Object.values(named.getFields()), `${path}.`);
     }
+  };
+  walk(field.args, '');
+  return paths;
+}
+
+function isRequired({ type, defaultValue }: Part): boolean {
+  return isNonNullType(type) && defaultValue === undefined;
+}
+
+function inList(type: GraphQLInputType, value: unknown): unknown {
+  const bare = isNonNullType(type) ? type.ofType : type;
+  return isListType(bare) ? [value] : value;
+}
+
+function pairsIn(tenant: FilledTenant): (field: Field, part: Part) => Pair {
+  const known = pairsOf(tenant);
+  return (field, { name, type }) => {
+    const named = getNamedType(type);
     const pair = known[`${field.name}.${name}`] ?? (name === 'id' ? undefined : known[name]);
     if (pair === undefined)
       throw new Error(`${field.name}: nothing is known for the argument ${name}: ${type}; see pairsOf`);
     if (isEnumType(named) && named.getValue(String(pair.ofTenant)) === undefined)
       throw new Error(`${field.name}: ${String(pair.ofTenant)} is no ${named.name}; see pairsOf`);
-    return inList(type, pair[whose]);
+    return pair;
   };
-  return (field, whose, args = field.args) =>
-    Object.fromEntries(
-      args.filter(({ name }) => !positions.includes(name)).map((arg) => [arg.name, fill(field, arg, whose)]),
-    );
-}
-
-/** Arguments that only say which part of a list is wanted. */
-export const positions = ['first', 'after'];
-
-function inList(type: GraphQLInputType, value: unknown): unknown {
-  const bare = isNonNullType(type) ? type.ofType : type;
-  return isListType(bare) ? [value] : value;
 }
 
 /** By `field.argument`, or by the name of the argument alone where it means the same everywhere. */

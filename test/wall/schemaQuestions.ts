@@ -1,5 +1,4 @@
 import {
-  type GraphQLArgument,
   type GraphQLField,
   type GraphQLObjectType,
   type GraphQLOutputType,
@@ -11,7 +10,7 @@ import {
   isUnionType,
 } from 'graphql';
 import { apiSchema } from '../../api/schema/index.ts';
-import { type Arguments, positions } from './schemaArguments.ts';
+import type { Arguments } from './schemaArguments.ts';
 
 /** A field with these arguments, and everything of its answer that the depth allows. */
 export interface Question {
@@ -36,15 +35,6 @@ export function question(
     query: `${operation}${head} { ${field.name}${passed} ${everythingOf(field.type, levels, only)} }`,
     variables,
   };
-}
-
-/** The sets of arguments to try: all of them, and each optional one alone beside the required ones. */
-export function argumentSets(field: GraphQLField<unknown, unknown>): GraphQLArgument[][] {
-  const named = field.args.filter(({ name }) => !positions.includes(name));
-  const required = named.filter(isRequiredArgument);
-  const optional = named.filter((arg) => !isRequiredArgument(arg));
-  const alone = optional.length > 1 ? optional.map((arg) => [...required, arg]) : [];
-  return [named, ...alone];
 }
 
 function everythingOf(type: GraphQLOutputType, depth: number, only?: string): string {
