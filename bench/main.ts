@@ -5,7 +5,6 @@
  * benchmarks has a process of its own, so that its memory is its own too.
  */
 import { spawn } from 'node:child_process';
-import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { alone, type Group, type Measurement } from './benchmark.ts';
@@ -36,13 +35,18 @@ const { values: options } = parseArgs({
     json: { type: 'boolean', default: false },
     profile: { type: 'string' },
     help: { type: 'boolean', default: false },
+    /** Said by this program to itself: measures one group, and tells its lines to the process that started it. */
+    apart: { type: 'boolean', default: false },
   },
 });
 const interruptedCode = 130;
 const endSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const say = (message: string): void => void process.stderr.write(`${message}\n`);
+let told: Promise<unknown> = Promise.resolve();
+const code = await main();
+await told;
 // What was interrupted may still hold timers and sockets.
-process.exit(await main());
+process.exit(code);
 
 async function main(): Promise<number> {
   const all = groups.flatMap(({ benchmarks }) => benchmarks);
@@ -64,8 +68,8 @@ async function main(): Promise<number> {
       names: group.benchmarks.map(({ name }) => name).filter((name) => wanted.includes(name)),
     }))
     .filter((choice) => choice.names.length > 0);
-  if (!options.json) print(['name', 'ours', 'peer', 'unit', 'ratio', 'rss MiB']);
-  if (chosen.length === 1) return measure(chosen[0]!.group, chosen[0]!.names);
+  if (!options.json && !options.apart) print(['name', 'ours', 'peer', 'unit', 'ratio', 'rss MiB']);
+  if (options.apart) return measure(chosen[0]!.group, chosen[0]!.names);
   let worst = 0;
   for (const choice of chosen) {
     const code = await measureApart(choice.names);
@@ -99,31 +103,31 @@ function interruption(): { promise: Promise<never>; happened(): boolean } {
   let signalled = false;
   // Told while the servers start, nobody listens yet.
   promise.catch(() => undefined);
-  for (const signal of endSignals)
-    process.on(signal, () => {
-      signalled = true;
-      // The work goes on while its servers go away; what it throws then must not keep them from being stopped.
-      process.on('uncaughtException', () => undefined);
-      reject(new Error(`interrupted by ${signal}`));
-    });
+  const interrupt = (by: string) => {
+    signalled = true;
+    // The work goes on while its servers go away; what it throws then must not keep them from being stopped.
+    process.on('uncaughtException', () => undefined);
+    reject(new Error(`interrupted by ${by}`));
+  };
+  for (const signal of endSignals) process.on(signal, interrupt);
+  if (options.apart) process.on('disconnect', () => interrupt('the end of the one who asked'));
   return { promise, happened: () => signalled };
 }
 
-/** The same in a process of its own, whose lines are shown as ours. */
+/** The same in a process of its own, whose lines are shown as ours: what libraries say on its standard output is no line. */
 async function measureApart(names: readonly string[]): Promise<number> {
-  const words = ['--only', names.join(','), '--json'];
+  const words = ['--only', names.join(','), '--apart'];
   if (options.quick) words.push('--quick');
   if (options.profile !== undefined) words.push('--profile', options.profile);
   const child = spawn(process.execPath, [fileURLToPath(import.meta.url), ...words], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', process.stderr, 'inherit', 'ipc'],
   });
+  child.on('message', (line: Line) => show(line));
   for (const signal of endSignals) process.once(signal, () => child.kill(signal));
-  const ended = new Promise<number>((resolve, reject) => {
+  return new Promise<number>((resolve, reject) => {
     child.once('error', reject);
     child.once('close', (code) => resolve(code ?? 1));
   });
-  for await (const line of createInterface({ input: child.stdout })) show(JSON.parse(line) as Line);
-  return ended;
 }
 
 function asLine({ name, ours, peer, unit, rssMiB = process.memoryUsage.rss() / 2 ** 20 }: Measurement): Line {
@@ -139,7 +143,8 @@ function asLine({ name, ours, peer, unit, rssMiB = process.memoryUsage.rss() / 2
 }
 
 function show(line: Line): void {
-  if (options.json) process.stdout.write(`${JSON.stringify(line)}\n`);
+  if (options.apart) told = Promise.all([told, new Promise((resolve) => process.send!(line, resolve))]);
+  else if (options.json) process.stdout.write(`${JSON.stringify(line)}\n`);
   else print([line.name, `${line.ours}`, `${line.peer}`, line.unit, line.ratio.toFixed(2), `${line.rssMiB}`]);
 }
 

@@ -167,7 +167,7 @@ async function createUsers({ store, tenant: { tenantId } }: Database): Promise<v
 /** An API in a process of its own. Throws with how it ended when it does not come up. */
 async function startApi(terms: ApiTerms): Promise<{ url: string; close(): Promise<void> }> {
   const child = fork(apiProcess, [JSON.stringify(terms)]);
-  const ended = once(child, 'close');
+  const ended = once(child, 'exit');
   const [url] = (await Promise.race([
     once(child, 'message'),
     ended.then(([code]) => Promise.reject(new Error(`the API has ended with ${code}`))),
