@@ -50,6 +50,32 @@ test('a confirmation that was on its way during another absence is asked for aga
   clocks.restore();
 });
 
+test('a database that takes long to answer is no absence', async () => {
+  vi.useFakeTimers();
+  const renew = vi.fn(async () => {
+    vi.advanceTimersByTime(9_000);
+    return true;
+  });
+  const fence = createFence({ leaseMs: 60_000, renew });
+  vi.setSystemTime(Date.now() + 6_000);
+  await fence.pass();
+  expect(renew).toHaveBeenCalledTimes(1);
+  vi.useRealTimers();
+});
+
+test('a lease that no renewal can be quick enough for does not keep a copy waiting', async () => {
+  const clocks = standStill();
+  const renew = vi.fn(async () => {
+    clocks.forward(10);
+    return true;
+  });
+  const fence = createFence({ leaseMs: 1, renew });
+  clocks.forward(10);
+  await fence.pass();
+  expect(renew).toHaveBeenCalledTimes(3);
+  clocks.restore();
+});
+
 test('a pulse that looks first does not hide the absence', () => {
   const clocks = standStill();
   const fence = createFence({ leaseMs: 60_000, renew: async () => true });

@@ -1,6 +1,9 @@
 import { limits } from './context.ts';
 import { leaseLost } from './ledgerWriter.ts';
 
+/** A lease that is shorter than its renewal takes is never certain; who has asked so often in a row goes on. */
+const mostAsks = 3;
+
 /**
  * Keeps a process that was stopped for a while (SIGSTOP, a suspended machine, a long pause of any kind) from touching the
  * target before it has asked whether the delivery is still its own: another worker may have finished it meanwhile.
@@ -41,13 +44,25 @@ export function createFence(options: {
 
   /** An answer that was on its way while the process was away says nothing of what happened in that time. */
   async function ask(): Promise<void> {
-    do {
+    for (let asks = 0; asks < mostAsks; asks++) {
       const asked = { absences, atMs: lookedAt.monotonicMs };
-      if (!(await renew())) throw leaseLost();
+      if (!(await lookingMeanwhile(renew))) throw leaseLost();
       renewedAtMs = asked.atMs;
       absencesConfirmed = asked.absences;
       look();
-    } while (wasAbsent());
+      if (!wasAbsent()) return;
+    }
+    absencesConfirmed = absences;
+  }
+
+  /** An answer that takes long is no absence. */
+  async function lookingMeanwhile<Answer>(work: () => Promise<Answer>): Promise<Answer> {
+    const looking = setInterval(look, absenceMs / 4);
+    try {
+      return await work();
+    } finally {
+      clearInterval(looking);
+    }
   }
 
   return {
