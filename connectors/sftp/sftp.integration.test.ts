@@ -39,13 +39,23 @@ describeConnector('sftp, against rclone', {
       return server;
     };
     const { makeLink: _, ...opened } = await openAgainst(start, { writesInOrder: true });
+    const untilSeen = (path: string) => {
+      const look = () => {
+        // It forgets what it remembers of folders when it is told to hang up.
+        process.kill(server!.pid, 'SIGHUP');
+        return opened.connector.stat(path, never).catch(() => false);
+      };
+      return vi.waitUntil(look, { timeout: 10_000, interval: 200 });
+    };
     return {
       ...opened,
       makeFiles: async (paths) => {
         await opened.makeFiles!(paths);
-        // It forgets what it remembers of folders when it is told to hang up.
-        process.kill(server!.pid, 'SIGHUP');
-        await vi.waitUntil(() => opened.connector.stat(paths.at(-1)!, never).catch(() => false), { timeout: 10_000 });
+        await untilSeen(paths.at(-1)!);
+      },
+      makeSparse: async (path, ...file) => {
+        await opened.makeSparse!(path, ...file);
+        await untilSeen(path);
       },
     };
   },

@@ -14,6 +14,8 @@ import { smallestBlockBytes } from './settings.ts';
 
 /** Cleaning up must not hang where the transfer just failed; what stays behind is swept later. */
 const abortTimeoutMs = 10_000;
+/** A server may lose a folder that several writers make at the same moment (rclone does), and makes it when it is asked again. */
+const opensAtMost = 4;
 /** The end of what a killed attempt wrote, which is read back before its write is taken up. */
 const readBackBytes = 1024 * 1024;
 
@@ -61,17 +63,18 @@ async function openTemporary(
     openHandle(connection, signal, temporary, 'beginning', (sftp, answer) =>
       sftp.open(remotePath(root, temporary), 'wx', answer),
     );
-  try {
-    return await open();
-  } catch (error) {
-    if (hasStatus(error, status.noSuchFile)) await makeFolders(connection, root, parentFolder(temporary), signal);
-    else if (!hasStatus(error, status.failure)) throw error;
-    else if (await findEntry(connection, root, temporary, signal))
-      await removeFile(connection, root, temporary, signal);
-    else throw await explain(error, connection, root, temporary, signal);
-    // Also when no folder was missing any more: a writer beside us may have made it in the meantime.
-    return open();
-  }
+  for (let tries = 1; ; tries++)
+    try {
+      return await open();
+    } catch (error) {
+      if (tries === opensAtMost) throw error;
+      if (hasStatus(error, status.noSuchFile)) await makeFolders(connection, root, parentFolder(temporary), signal);
+      else if (!hasStatus(error, status.failure)) throw error;
+      else if (await findEntry(connection, root, temporary, signal))
+        await removeFile(connection, root, temporary, signal);
+      else throw await explain(error, connection, root, temporary, signal);
+      // Again, also when no folder was missing any more: a writer beside us may have made it in the meantime.
+    }
 }
 
 /** A temporary file under our hands. */
