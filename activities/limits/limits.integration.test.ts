@@ -119,13 +119,15 @@ describe('limits.concurrency', () => {
     };
     const place = (nth: number) => ({ endpoint: 'landing', path: `/small-steps/${nth}.txt` });
     const all = Array.from({ length: 12 }, (_, nth) => nth);
+    // So short that two need not meet; without a limit all twelve do.
+    const expectWithinTwo = () => expect([1, 2]).toContain(open.most);
     const text = 'x'.repeat(60_000);
     open.most = 0;
     await Promise.all(all.map((nth) => writeFile(dependencies, step(nth, { to: place(nth), text }), attemptOf())));
-    expect(open.most).toBe(2);
+    expectWithinTwo();
     open.most = 0;
     await Promise.all(all.map((nth) => readFile(dependencies, step(nth, { at: place(nth) }), attemptOf())));
-    expect(open.most).toBe(2);
+    expectWithinTwo();
     await world.remove();
   }, 30_000);
 
